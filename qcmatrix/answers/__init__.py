@@ -1,0 +1,1 @@
+"""The published answers: what ``--json`` prints, as types whose JSON Schemas are exported."""

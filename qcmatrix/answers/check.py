@@ -1,0 +1,60 @@
+"""The answer to ``qcmatrix check`` for one command."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from qcmatrix.answers.build import launch_answer
+from qcmatrix.answers.schema import LaunchAnswer
+from qcmatrix.assess import Assessment, Assessor
+from qcmatrix.catalogue.fleets import Fleet
+from qcmatrix.catalogue.names import ResolvedCheckpoint, find_checkpoint
+from qcmatrix.catalogue.releases import Release
+from qcmatrix.errors import RequestError
+from qcmatrix.fixes import judged_fixes
+from qcmatrix.launch.parse import Parsed, parse
+
+__all__ = ["Checked", "check"]
+
+
+@dataclass(frozen=True)
+class Checked:
+    """One command on one fleet: its words, what was found, and the published form."""
+
+    words: tuple[str, ...]
+    parsed: Parsed
+    assessment: Assessment
+    answer: LaunchAnswer
+
+
+def check(
+    words: Sequence[str],
+    *,
+    release: Release,
+    fleets: Sequence[Fleet],
+    checkpoint: ResolvedCheckpoint | None = None,
+    env: Mapping[str, str] | None = None,
+) -> tuple[Checked, ...]:
+    """What ``words`` will do on each fleet.
+
+    ``checkpoint`` overrules the facts of the model that the command names (a path of weights that the catalogue cannot
+    know). ``env`` is set outside of the words.
+
+    Raises:
+        RequestError: the command names no model.
+        CatalogueError: the model is not in the catalogue, nor a local directory.
+    """
+    parsed = parse(words, release, env=env)
+    if not parsed.launch.model and checkpoint is None:
+        raise RequestError(
+            "the command names no model", "write it as `vllm serve MODEL ...`, or give its facts with --model"
+        )
+    facts = checkpoint or find_checkpoint(parsed.launch.model)
+    checked = []
+    for fleet in fleets:
+        assessor = Assessor(release, fleet, facts)
+        assessment = assessor.assess(parsed.launch)
+        answer = launch_answer(assessment, judged_fixes(assessor, assessment))
+        checked.append(Checked(tuple(words), parsed, assessment, answer))
+    return tuple(checked)

@@ -1,0 +1,195 @@
+"""The contract of ``--json``. A field is added freely; one that goes or changes raises the number in ``schema``."""
+
+from __future__ import annotations
+
+import datetime
+from typing import Any, Literal
+
+import msgspec
+
+__all__ = [
+    "CHECK_SCHEMA",
+    "SCHEMAS",
+    "SUGGEST_SCHEMA",
+    "CheckAnswer",
+    "Estimate",
+    "EvidenceAnswer",
+    "FindingAnswer",
+    "HintAnswer",
+    "LatencyAnswer",
+    "LaunchAnswer",
+    "MemoryAnswer",
+    "NodeAnswer",
+    "PlanAnswer",
+    "ReasonAnswer",
+    "RefusalAnswer",
+    "SuggestAnswer",
+    "TermAnswer",
+]
+
+SUGGEST_SCHEMA = "qcmatrix.suggest/1"
+CHECK_SCHEMA = "qcmatrix.check/1"
+
+VerdictName = Literal["starts", "tight", "does-not-fit", "refused", "wrong", "unknown"]
+SeverityName = Literal["error", "warning", "info"]
+LevelName = Literal["documented", "derived", "probed", "served"]
+
+
+class Estimate(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """An estimated figure: the interval and its middle."""
+
+    low: float
+    mid: float
+    high: float
+
+
+class TermAnswer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One line of the memory ledger."""
+
+    name: str
+    gib: Estimate
+    in_budget: bool
+    basis: str
+
+
+class MemoryAnswer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Per GPU, the tightest rank. GiB = 2^30 bytes; tokens and concurrency per engine (data parallel rank)."""
+
+    usable_gib: float
+    budget_gib: float
+    weights_gib: float
+    overhead_gib: Estimate
+    kv_gib: Estimate
+    kv_tokens: Estimate
+    kv_bytes_per_token: float
+    max_context: Estimate
+    max_concurrency: Estimate
+    needed_kv_gib: float
+    terms: tuple[TermAnswer, ...]
+    stage: str
+
+
+class EvidenceAnswer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How the verdict is known, for which release, since when."""
+
+    level: LevelName
+    release: str
+    date: datetime.date
+    sources: tuple[str, ...] = ()
+
+
+class FindingAnswer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What one rule says of the launch."""
+
+    rule: str
+    severity: SeverityName
+    because: str
+    fix: str | None
+    outcome: str
+    level: LevelName
+    error: str = ""
+
+
+class LatencyAnswer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Lower bounds, not predictions; ``null`` where the card's peak is not known."""
+
+    prompt_tokens: int
+    prefill_seconds_at_least: float | None
+    decode_milliseconds_at_least: float | None
+    decode_empty_context_milliseconds_at_least: float | None
+
+
+class NodeAnswer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What to run on one node: ``before`` first, then ``argv`` (``null``: nothing more)."""
+
+    node: int
+    before: tuple[tuple[str, ...], ...]
+    argv: tuple[str, ...] | None
+    env: dict[str, str]
+
+
+class PlanAnswer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One suggestion."""
+
+    fleet: str
+    model: str
+    release: str
+    argv: tuple[str, ...]
+    env: dict[str, str]
+    nodes: tuple[NodeAnswer, ...]
+    verdict: VerdictName
+    evidence: EvidenceAnswer
+    memory: MemoryAnswer
+    latency: LatencyAnswer
+    findings: tuple[FindingAnswer, ...]
+    why: str
+
+
+class ReasonAnswer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One broken rule."""
+
+    rule: str
+    text: str
+
+
+class RefusalAnswer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Why there is no plan for one fleet and model."""
+
+    fleet: str
+    model: str
+    because: tuple[ReasonAnswer, ...]
+    conflict: tuple[str, ...]
+    """A smallest set of wishes that cannot hold together."""
+
+
+class HintAnswer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A change that helps, solved again."""
+
+    change: str
+    text: str
+    fleet: str
+    model: str
+    argv: tuple[str, ...]
+    env: dict[str, str]
+
+
+class SuggestAnswer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What ``qcmatrix suggest --json`` prints."""
+
+    schema: Literal["qcmatrix.suggest/1"]
+    request: dict[str, Any]
+    plans: tuple[PlanAnswer, ...]
+    refusals: tuple[RefusalAnswer, ...]
+    hints: tuple[HintAnswer, ...]
+
+
+class LaunchAnswer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One launch of ``qcmatrix check --json``."""
+
+    argv: tuple[str, ...]
+    env: dict[str, str]
+    release: str
+    fleet: str
+    model: str
+    verdict: VerdictName
+    evidence: EvidenceAnswer
+    memory: MemoryAnswer | None
+    findings: tuple[FindingAnswer, ...]
+    latency: LatencyAnswer | None = None
+
+
+class CheckAnswer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What ``qcmatrix check --json`` prints."""
+
+    schema: Literal["qcmatrix.check/1"]
+    launches: tuple[LaunchAnswer, ...]
+
+
+SCHEMAS: dict[str, Any] = {"suggest": SuggestAnswer, "check": CheckAnswer}
+
+
+def json_schema(name: str) -> dict[str, Any]:
+    """The JSON Schema (2020-12) of one answer: ``suggest`` or ``check``."""
+    schema = msgspec.json.schema(SCHEMAS[name])
+    identifier = {"suggest": SUGGEST_SCHEMA, "check": CHECK_SCHEMA}[name]
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "$id": f"urn:{identifier}", **schema}

@@ -1,0 +1,110 @@
+"""The answer to ``qcmatrix suggest``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+from qcmatrix.answers.build import hint_answer, plan_answer
+from qcmatrix.answers.schema import (
+    SUGGEST_SCHEMA,
+    HintAnswer,
+    PlanAnswer,
+    ReasonAnswer,
+    RefusalAnswer,
+    SuggestAnswer,
+)
+from qcmatrix.catalogue.fleets import Fleet
+from qcmatrix.catalogue.names import ResolvedCheckpoint
+from qcmatrix.planner.explain import reasons
+from qcmatrix.planner.lineup import line_up
+from qcmatrix.planner.plan import Plan
+from qcmatrix.planner.rank import trade_offs, why_first
+from qcmatrix.planner.relax import minimal_conflict, nearest_changes
+from qcmatrix.planner.request import Goal, Request
+from qcmatrix.planner.search import Outcomes, search
+
+__all__ = ["Wishes", "suggest"]
+
+_REASONS = 4  # more broken rules than this bury the one that matters
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """What the user asked for, fleets and models not yet paired."""
+
+    fleets: tuple[Fleet, ...]
+    checkpoints: tuple[ResolvedCheckpoint, ...]
+    """Empty: the Qwen3-Coder line-up."""
+    template: Request
+    """Everything else; its fleet and checkpoint are replaced."""
+    top: int = 3
+    """Plans per fleet and model."""
+
+
+def suggest(wishes: Wishes) -> SuggestAnswer:
+    """Plans, or why there is none and what would help.
+
+    With models named, each is answered for. Without, the line-up is tried strongest first: the first that fits gets
+    ``top`` plans, the weaker ones their best plan each.
+    """
+    plans: list[PlanAnswer] = []
+    refusals: list[RefusalAnswer] = []
+    hints: list[HintAnswer] = []
+    for fleet in wishes.fleets:
+        found = [
+            search(replace(wishes.template, fleet=fleet, checkpoint=checkpoint))
+            for checkpoint in wishes.checkpoints or line_up()
+        ]
+        fitting = [outcomes for outcomes in found if outcomes.plans]
+        missing = [outcomes for outcomes in found if not outcomes.plans]
+        for index, outcomes in enumerate(fitting):
+            top = wishes.top if wishes.checkpoints or index == 0 else 1
+            plans.extend(_plans(outcomes.plans[:top]))
+        refusals.extend(_refusal(outcomes, conflict=bool(wishes.checkpoints) or not fitting) for outcomes in missing)
+        if missing and (wishes.checkpoints or not fitting):
+            asked = missing if wishes.checkpoints else _worth_a_hint(missing)
+            hints.extend(hint_answer(hint) for outcomes in asked for hint in nearest_changes(outcomes.request))
+    return SuggestAnswer(
+        schema=SUGGEST_SCHEMA,
+        request=_request(wishes),
+        plans=tuple(plans),
+        refusals=tuple(refusals),
+        hints=tuple(hints),
+    )
+
+
+def _plans(plans: list[Plan]) -> list[PlanAnswer]:
+    first = plans[0]
+    return [plan_answer(plan, why_first(plan) if plan is first else trade_offs(plan, first)) for plan in plans]
+
+
+def _refusal(outcomes: Outcomes, *, conflict: bool) -> RefusalAnswer:
+    request = outcomes.request
+    return RefusalAnswer(
+        fleet=str(request.fleet),
+        model=request.checkpoint.checkpoint.repository,
+        because=tuple(ReasonAnswer(reason.rule, reason.text) for reason in reasons(outcomes)[:_REASONS]),
+        conflict=tuple(wish.text for wish in minimal_conflict(request)) if conflict else (),
+    )
+
+
+def _worth_a_hint(missing: list[Outcomes]) -> list[Outcomes]:
+    """With no model named: the strongest of the line-up, and the smallest, which asks for the smallest change."""
+    return [missing[0], missing[-1]] if len(missing) > 1 else missing
+
+
+def _request(wishes: Wishes) -> dict[str, Any]:
+    template = wishes.template
+    return {
+        "gpus": [str(fleet) for fleet in wishes.fleets],
+        "models": [checkpoint.checkpoint.repository for checkpoint in wishes.checkpoints] or "qwen3-coder",
+        "context": template.context,
+        "vllm": template.release.name,
+        "goal": template.goal.value if isinstance(template.goal, Goal) else template.goal,
+        "concurrency": template.concurrency,
+        "kv_cache_dtype": template.kv_cache_dtype,
+        "gpu_memory_utilization": template.gpu_memory_utilization,
+        "max_num_seqs": template.max_num_seqs,
+        "max_num_batched_tokens": template.max_num_batched_tokens,
+    }

@@ -1,0 +1,107 @@
+"""One launch, judged and sized: what ``check`` prints and what the planner searches through."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from qcmatrix.catalogue.fleets import Fleet
+from qcmatrix.catalogue.names import ResolvedCheckpoint
+from qcmatrix.catalogue.releases import Release
+from qcmatrix.deployment import Deployment
+from qcmatrix.launch.launch import Launch
+from qcmatrix.memory.footprint import footprint
+from qcmatrix.memory.ledger import Fit, Footprint
+from qcmatrix.resolve import Resolver
+from qcmatrix.rules import all_rules
+from qcmatrix.rules.declare import Fix, Outcome, Unknown
+from qcmatrix.rules.judge import Finding, Judge
+
+__all__ = ["Assessment", "Assessor", "LaunchVerdict", "with_fix"]
+
+
+class LaunchVerdict(StrEnum):
+    """What will happen to a launch."""
+
+    STARTS = "starts"
+    TIGHT = "tight"
+    """The prediction's interval straddles what is needed: it may start."""
+    DOES_NOT_FIT = "does-not-fit"
+    REFUSED = "refused"
+    """vLLM stops with an error."""
+    WRONG = "wrong"
+    """It starts and answers garbage or ignores what was asked."""
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Assessment:
+    """A launch with its deployment, footprint and findings.
+
+    ``footprint`` is ``None`` when the shapes cannot be cut at all, so that there is nothing to size.
+    """
+
+    launch: Launch
+    deployment: Deployment
+    footprint: Footprint | None
+    findings: tuple[Finding, ...]
+
+    @property
+    def verdict(self) -> LaunchVerdict:
+        """The worst that any finding or the ledger says; unknown is never a pass."""
+        outcomes = {finding.outcome for finding in self.findings if finding.stops}
+        if Outcome.REFUSES_TO_START in outcomes:
+            return LaunchVerdict.REFUSED
+        fit = self.footprint.fit if self.footprint is not None else None
+        if Outcome.DOES_NOT_FIT in outcomes or fit is Fit.DOES_NOT_FIT:
+            return LaunchVerdict.DOES_NOT_FIT
+        if outcomes:
+            return LaunchVerdict.WRONG
+        undecided = any(isinstance(f.verdict, Unknown) and f.verdict.decides for f in self.findings)
+        if undecided or fit is None:
+            return LaunchVerdict.UNKNOWN
+        return LaunchVerdict.TIGHT if fit is Fit.TIGHT else LaunchVerdict.STARTS
+
+    @property
+    def serves(self) -> bool:
+        """Is it worth waiting for the load?"""
+        return self.verdict in (LaunchVerdict.STARTS, LaunchVerdict.TIGHT)
+
+
+class Assessor:
+    """Assesses launches of one checkpoint on one fleet under one release."""
+
+    def __init__(self, release: Release, fleet: Fleet, checkpoint: ResolvedCheckpoint) -> None:
+        self.release = release
+        self.fleet = fleet
+        self.checkpoint = checkpoint
+        self._resolver = Resolver(release, fleet, checkpoint)
+        self._judge = Judge(release.version, all_rules())
+
+    def resolve(self, launch: Launch) -> Deployment:
+        """The launch with the release's defaults filled in."""
+        return self._resolver.resolve(launch)
+
+    def stopped(self, deployment: Deployment) -> Finding | None:
+        """The first rule that stops it without asking for memory, or ``None``."""
+        return self._judge.stopped(deployment)
+
+    def assess(self, launch: Launch) -> Assessment:
+        """Everything about ``launch``."""
+        return self.finish(launch, self.resolve(launch))
+
+    def finish(self, launch: Launch, deployment: Deployment, ledger: Footprint | None = None) -> Assessment:
+        """Everything about ``launch``, already resolved (and perhaps sized)."""
+        if ledger is None:
+            ledger = footprint(deployment)
+        return Assessment(launch, deployment, ledger, self._judge.judge(deployment, ledger))
+
+
+def with_fix(launch: Launch, fix: Fix) -> Launch:
+    """``launch`` after ``fix``; nothing else changes."""
+    options = {dest: value for dest, value in launch.options.items() if dest not in fix.drop}
+    options.update(fix.set)
+    env = {name: value for name, value in launch.env.items() if name not in fix.drop_env}
+    env.update(fix.set_env)
+    unknown = tuple(word for word in launch.unknown if word not in fix.drop_words)
+    return Launch(model=launch.model, options=options, env=env, unknown=unknown)

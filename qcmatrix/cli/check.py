@@ -1,0 +1,136 @@
+"""``qcmatrix check``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import click
+import msgspec
+
+from qcmatrix.answers.check import Checked, check
+from qcmatrix.answers.schema import CHECK_SCHEMA, CheckAnswer
+from qcmatrix.catalogue.fleets import parse_fleet
+from qcmatrix.catalogue.names import find_checkpoint
+from qcmatrix.catalogue.releases import load_release, newest_release
+from qcmatrix.cli import text as style
+from qcmatrix.cli.options import gpus_option, json_option, model_option, vllm_option
+from qcmatrix.errors import ExitCode
+from qcmatrix.launch.secrets import redact_argv
+from qcmatrix.launch.shell import split_shell
+from qcmatrix.rules.declare import Breach
+from qcmatrix.rules.judge import Finding
+
+_SERVES = ("starts", "tight")
+
+
+@click.command(
+    "check",
+    context_settings={"ignore_unknown_options": False},
+    epilog="Write -- before the command: qcmatrix check --gpus 8xH200 -- vllm serve MODEL --tensor-parallel-size 8",
+)
+@gpus_option()
+@vllm_option()
+@model_option(multiple=False)
+@json_option()
+@click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
+def check_command(gpus: str, vllm: str | None, model: str | None, as_json: bool, command: tuple[str, ...]) -> int:
+    """What a `vllm serve` command will do, before anyone waits for a load.
+
+    COMMAND is the command's words after `--`, or the whole command as one quoted string.
+    """
+    fleets = parse_fleet(gpus)
+    words, env = _command(command)
+    checked = check(
+        words,
+        env=env,
+        release=load_release(vllm or newest_release()),
+        fleets=fleets,
+        checkpoint=None if model is None else find_checkpoint(model),
+    )
+    if as_json:
+        answer = CheckAnswer(schema=CHECK_SCHEMA, launches=tuple(each.answer for each in checked))
+        click.echo(msgspec.json.format(msgspec.json.encode(answer), indent=2))
+    else:
+        if len(fleets) > 1:
+            names = " and ".join(fleet.gpu.name for fleet in fleets)
+            click.echo(f"{gpus} can be {names}: answering for each", err=True)
+        for index, each in enumerate(checked):
+            if index:
+                click.echo("")
+            for line in _lines(each):
+                click.echo(line)
+    serves = all(each.answer.verdict in _SERVES for each in checked)
+    return int(ExitCode.OK if serves else ExitCode.FINDINGS)
+
+
+def _command(command: tuple[str, ...]) -> tuple[tuple[str, ...], dict[str, str]]:
+    """The command's words and environment; one argument that holds a whole command is split as a shell would."""
+    if len(command) > 1 or not any(character.isspace() for character in command[0]):
+        return command, {}
+    found = split_shell(command[0])
+    return found.argv, found.env
+
+
+def _lines(checked: Checked) -> Iterator[str]:
+    answer = checked.answer
+    yield (
+        f"{style.bold(answer.model)} on {style.bold(answer.fleet)}, vLLM {answer.release}: "
+        f"{style.paint_verdict(answer.verdict)}"
+    )
+    yield f"  {style.evidence_text(answer.evidence)}"
+    fixes = {finding.rule: finding.fix for finding in answer.findings}
+    for finding in checked.assessment.findings:
+        yield ""
+        yield from _finding(checked, finding, fixes[finding.rule.id])
+    if answer.memory is not None:
+        yield ""
+        yield from style.ledger_lines(answer.memory)
+    if answer.latency is not None:
+        yield from style.latency_lines(answer.latency)
+    counts = [
+        f"{sum(f.severity == severity for f in answer.findings)} {severity}s" for severity in ("error", "warning")
+    ]
+    yield ""
+    yield f"{answer.verdict}: {', '.join(counts)}"
+
+
+def _finding(checked: Checked, finding: Finding, fix: str | None) -> Iterator[str]:
+    rule, verdict = finding.rule, finding.verdict
+    severity = finding.severity.value
+    head = f"{severity}[{rule.id}]"
+    lines = list(style.wrapped(f"{head}: {_lower_first(rule.title)}", first="", rest="  "))
+    yield lines[0].replace(head, style.paint_severity(severity, head), 1)
+    yield from lines[1:]
+    words = _marked_words(checked, finding)
+    if words:
+        yield "  --> command line"
+        yield f"  | {words}"
+        yield f"  | {'^' * len(words)}"
+    yield from style.wrapped(verdict.because, first="  | " if words else "  = ", rest="  | " if words else "    ")
+    if isinstance(verdict, Breach) and verdict.error:
+        yield from style.wrapped(f"vLLM says: {verdict.error}", first="  = ", rest="    ")
+    release = checked.assessment.deployment.release.name
+    yield from style.wrapped(
+        f"holds for vLLM {rule.holds} (yours: {release}); {rule.level.value}", first="  = ", rest="    "
+    )
+    if fix is not None:
+        yield from style.wrapped(f"fix: {fix}", first="  = ", rest="    ")
+    yield f"  = more: qcmatrix rule {rule.id}"
+
+
+def _marked_words(checked: Checked, finding: Finding) -> str:
+    """The words of the command that the finding is about, as they stand there, secrets masked."""
+    if not isinstance(finding.verdict, Breach):
+        return ""
+    parsed = checked.parsed
+    shown = redact_argv(checked.words)
+    marked = []
+    for dest in finding.verdict.about:
+        span = parsed.spans.get(dest)
+        if span is not None:
+            marked.append(" ".join(shown[span.start : span.stop]))
+    return " ".join(marked)
+
+
+def _lower_first(text: str) -> str:
+    return text if text[:2].isupper() else text[:1].lower() + text[1:]

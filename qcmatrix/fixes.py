@@ -1,0 +1,51 @@
+"""Fixes that have been judged again before anyone is offered one."""
+
+from __future__ import annotations
+
+from qcmatrix.assess import Assessment, Assessor, LaunchVerdict, with_fix
+from qcmatrix.rules.declare import Breach, Fix
+from qcmatrix.rules.judge import Finding
+
+__all__ = ["judged_fix", "judged_fixes"]
+
+_BETTER_FIRST = (
+    LaunchVerdict.STARTS,
+    LaunchVerdict.TIGHT,
+    LaunchVerdict.UNKNOWN,
+    LaunchVerdict.DOES_NOT_FIT,
+    LaunchVerdict.WRONG,
+    LaunchVerdict.REFUSED,
+)
+
+
+def judged_fixes(assessor: Assessor, assessment: Assessment) -> dict[str, str]:
+    """For each finding that has a fix that holds: rule id -> what to do and what comes of it."""
+    fixes = {}
+    for finding in assessment.findings:
+        text = judged_fix(assessor, assessment, finding)
+        if text is not None:
+            fixes[finding.rule.id] = text
+    return fixes
+
+
+def judged_fix(assessor: Assessor, assessment: Assessment, finding: Finding) -> str | None:
+    """The first fix after which the rule is silent and the verdict no worse; ``None`` when there is none."""
+    if not isinstance(finding.verdict, Breach):
+        return None
+    for fix in finding.verdict.fixes:
+        after = assessor.assess(with_fix(assessment.launch, fix))
+        if any(other.rule is finding.rule for other in after.findings):
+            continue
+        if _BETTER_FIRST.index(after.verdict) > _BETTER_FIRST.index(assessment.verdict):
+            continue
+        return _told(fix, assessment, after)
+    return None
+
+
+def _told(fix: Fix, before: Assessment, after: Assessment) -> str:
+    changed = after.verdict is not before.verdict
+    if after.footprint is None or not (changed or before.footprint is None):
+        return fix.text
+    tokens = after.footprint.kv_tokens.mid
+    spelled = f"{tokens / 1e6:.2f}M" if tokens >= 1e6 else f"{tokens:,.0f}"
+    return f"{fix.text} (then: {after.verdict.value}, KV cache: {spelled} tokens)"

@@ -1,0 +1,1 @@
+"""Lower bounds on time: what the hardware's peak cannot beat."""

@@ -1,0 +1,41 @@
+"""Which checkpoints to try: when no model was named, and instead of one that does not fit."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+from qcmatrix.catalogue.names import ResolvedCheckpoint, find_checkpoint
+
+__all__ = ["LINE_UP", "line_up", "siblings"]
+
+LINE_UP = ("480b-fp8", "480b", "480b-awq", "next-fp8", "next", "30b-fp8", "30b", "30b-awq")
+"""Qwen3-Coder by strength, within a model the most precise that is cheap to serve first: FP8 is Qwen's own release."""
+
+
+@lru_cache(maxsize=1)
+def line_up() -> tuple[ResolvedCheckpoint, ...]:
+    """The Qwen3-Coder checkpoints to try when none was named, strongest first."""
+    return tuple(find_checkpoint(name) for name in LINE_UP)
+
+
+def siblings(checkpoint: ResolvedCheckpoint) -> tuple[ResolvedCheckpoint, ...]:
+    """Checkpoints to try instead: the same model in fewer bits first, then smaller models of the line-up.
+
+    Never the same one; empty when nothing is smaller.
+    """
+    bits = checkpoint.checkpoint.quantization.weight_bits
+    same = [
+        other
+        for other in line_up()
+        if other.architecture == checkpoint.architecture and other.checkpoint.quantization.weight_bits < bits
+    ]
+    size = _size(checkpoint)
+    smaller = [other for other in line_up() if other.architecture != checkpoint.architecture and _size(other) < size]
+    return (*same, *smaller)
+
+
+def _size(checkpoint: ResolvedCheckpoint) -> int:
+    """A measure to order models by: elements of one layer's weights times layers."""
+    a = checkpoint.architecture
+    experts = a.moe.num_experts * a.moe.moe_intermediate_size if a.moe else a.intermediate_size
+    return a.num_hidden_layers * a.hidden_size * experts

@@ -1,0 +1,53 @@
+"""A plan: a launch with its footprint, findings and bounds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+from qcmatrix.assess import Assessment
+from qcmatrix.latency.roofline import Bounds, bounds, decode_step_seconds
+from qcmatrix.planner.request import Request
+from qcmatrix.planner.space import Shape
+
+__all__ = ["Plan"]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One launch that answers a request."""
+
+    request: Request
+    shape: Shape
+    assessment: Assessment
+
+    @cached_property
+    def latency(self) -> Bounds:
+        """What the hardware's peak cannot beat."""
+        return bounds(self.assessment.deployment)
+
+    @property
+    def context(self) -> int:
+        """Tokens served."""
+        return self.assessment.deployment.context
+
+    @property
+    def kv_tokens(self) -> float:
+        """KV cache tokens of all engines together, middle of the interval."""
+        ledger = self.assessment.footprint
+        return 0.0 if ledger is None else ledger.kv_tokens.mid * self.shape.data_parallel_size
+
+    @property
+    def concurrency(self) -> float:
+        """Requests of the whole context at once, all engines together."""
+        ledger = self.assessment.footprint
+        return 0.0 if ledger is None else ledger.max_concurrency.mid * self.shape.data_parallel_size
+
+    @cached_property
+    def tokens_per_second(self) -> float | None:
+        """At most so many generated tokens a second with the KV cache full of whole contexts, all engines together."""
+        deployment = self.assessment.deployment
+        per_engine = self.concurrency / self.shape.data_parallel_size
+        running = max(1, min(int(per_engine), deployment.max_num_seqs))
+        step = decode_step_seconds(deployment, deployment.context, running)
+        return None if step is None else running * self.shape.data_parallel_size / step

@@ -1,0 +1,209 @@
+"""The nearest changes that make an impossible wish possible; each is solved again before it is offered."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+
+from qcmatrix.catalogue.fleets import Fleet
+from qcmatrix.catalogue.names import ResolvedCheckpoint
+from qcmatrix.catalogue.releases import load_release, newest_release
+from qcmatrix.planner.lineup import siblings
+from qcmatrix.planner.plan import Plan
+from qcmatrix.planner.request import Request, spell_context
+from qcmatrix.planner.search import largest_context, search
+
+__all__ = ["Change", "Hint", "Wish", "minimal_conflict", "nearest_changes"]
+
+_UTILIZATIONS = (0.95, 0.97)
+_FEW_SEQUENCES = 16
+_MOST_NODES = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One thing to ask for differently."""
+
+    kind: str
+    """``context``, ``kv-cache-dtype``, ``model``, ``gpus``, ``gpu-memory-utilization``, ``max-num-seqs``, ``vllm``."""
+    text: str
+    request: Request
+
+
+@dataclass(frozen=True, slots=True)
+class Hint:
+    """A change, and the plan that it makes possible."""
+
+    change: Change
+    plan: Plan
+
+
+def nearest_changes(request: Request) -> list[Hint]:
+    """Changes to ``request`` that lead to a plan, one per kind, the smallest of its kind; pairs where none helps."""
+    hints = []
+    context = _shorter_context(request)
+    if context is not None:
+        hints.append(context)
+    for kind in _KINDS:
+        hint = _first_that_helps(kind(request))
+        if hint is not None:
+            hints.append(hint)
+    return hints or _pairs(request)
+
+
+def _first_that_helps(changes: Iterator[Change]) -> Hint | None:
+    for change in changes:
+        plans = search(change.request).plans
+        if plans:
+            return Hint(change, plans[0])
+    return None
+
+
+def _shorter_context(request: Request) -> Hint | None:
+    plan = largest_context(request)
+    if plan is None or (request.context is not None and plan.context >= request.context):
+        return None
+    text = f"ask for a context of {spell_context(plan.context)} tokens"
+    return Hint(Change("context", text, replace(request, context=plan.context)), plan)
+
+
+def _kv_cache_dtypes(request: Request) -> Iterator[Change]:
+    if request.kv_cache_dtype is not None and not request.kv_cache_dtype.startswith("fp8"):
+        yield Change("kv-cache-dtype", "allow an FP8 KV cache", replace(request, kv_cache_dtype="fp8"))
+
+
+def _utilizations(request: Request) -> Iterator[Change]:
+    now = request.gpu_memory_utilization or request.release.file.gpu_memory_utilization
+    for value in _UTILIZATIONS:
+        if value > now:
+            text = f"raise --gpu-memory-utilization to {value}"
+            yield Change("gpu-memory-utilization", text, replace(request, gpu_memory_utilization=value))
+
+
+def _sequences(request: Request) -> Iterator[Change]:
+    if request.max_num_seqs is None or request.max_num_seqs > _FEW_SEQUENCES:
+        text = f"lower --max-num-seqs to {_FEW_SEQUENCES}"
+        yield Change("max-num-seqs", text, replace(request, max_num_seqs=_FEW_SEQUENCES))
+
+
+def _checkpoints(request: Request) -> Iterator[Change]:
+    for sibling in siblings(request.checkpoint):
+        text = f"serve {sibling.checkpoint.repository}"
+        yield Change("model", text, replace(request, checkpoint=sibling))
+
+
+def _fleets(request: Request) -> Iterator[Change]:
+    fleet = request.fleet
+    for nodes, per_node in _larger(fleet):
+        larger = replace(fleet, nodes=nodes, gpus_per_node=per_node)
+        yield Change("gpus", f"use {larger}", replace(request, fleet=larger))
+
+
+def _larger(fleet: Fleet) -> Iterator[tuple[int, int]]:
+    per_node = fleet.gpus_per_node
+    while fleet.nodes == 1 and per_node < 8:
+        per_node = min(8, 1 << per_node.bit_length())
+        yield 1, per_node
+    for nodes in range(fleet.nodes + 1, _MOST_NODES + 1):
+        yield nodes, max(8, fleet.gpus_per_node)
+
+
+def _releases(request: Request) -> Iterator[Change]:
+    newest = newest_release()
+    if request.release.name != newest:
+        text = f"upgrade to vLLM {newest}"
+        yield Change("vllm", text, replace(request, release=load_release(newest)))
+
+
+_KINDS: tuple[Callable[[Request], Iterator[Change]], ...] = (
+    _kv_cache_dtypes,
+    _utilizations,
+    _sequences,
+    _checkpoints,
+    _fleets,
+    _releases,
+)
+
+
+def _pairs(request: Request) -> list[Hint]:
+    """Two changes at once, where no single one helps."""
+    hints = []
+    for first_kind, second_kind in itertools.combinations(_KINDS, 2):
+        hint = _first_that_helps(
+            Change(f"{first.kind}+{second.kind}", f"{first.text} and {second.text}", second.request)
+            for first in first_kind(request)
+            for second in second_kind(first.request)
+        )
+        if hint is not None:
+            hints.append(hint)
+    return hints[:3]
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """One part of a request, and the same request with that part given up."""
+
+    name: str
+    text: str
+    freed: Callable[[Request], Request]
+
+
+def _wishes(request: Request) -> list[Wish]:
+    wishes = []
+    if request.context is not None:
+        text = f"a context of {spell_context(request.context)} tokens"
+        wishes.append(Wish("context", text, lambda r: replace(r, context=None)))
+    smallest = _smallest(request.checkpoint)
+    if smallest is not None:
+        text = request.checkpoint.checkpoint.repository
+        wishes.append(Wish("model", text, lambda r: replace(r, checkpoint=smallest)))
+    wishes.append(
+        Wish(
+            "gpus", str(request.fleet), lambda r: replace(r, fleet=replace(r.fleet, nodes=_MOST_NODES, gpus_per_node=8))
+        )
+    )
+    if request.kv_cache_dtype is not None:
+        text = f"a KV cache of type {request.kv_cache_dtype}"
+        wishes.append(Wish("kv-cache-dtype", text, lambda r: replace(r, kv_cache_dtype=None)))
+    if request.gpu_memory_utilization is not None:
+        text = f"a GPU memory utilization of {request.gpu_memory_utilization}"
+        wishes.append(
+            Wish("gpu-memory-utilization", text, lambda r: replace(r, gpu_memory_utilization=_UTILIZATIONS[-1]))
+        )
+    if request.concurrency > 1:
+        text = f"{request.concurrency} such requests at once"
+        wishes.append(Wish("concurrency", text, lambda r: replace(r, concurrency=1)))
+    if request.release.name != newest_release():
+        text = f"vLLM {request.release.name}"
+        wishes.append(Wish("vllm", text, lambda r: replace(r, release=load_release(newest_release()))))
+    return wishes
+
+
+def _smallest(checkpoint: ResolvedCheckpoint) -> ResolvedCheckpoint | None:
+    return next(reversed(siblings(checkpoint)), None)
+
+
+def minimal_conflict(request: Request) -> list[Wish]:
+    """A smallest set of the request's wishes that cannot hold together.
+
+    Deletion: a wish that may be given up without making the rest possible has no part in the conflict. What remains is
+    irreducible: giving up any one of them leads to a plan. Empty when even all given up leads to none.
+    """
+    freed: list[Wish] = []
+    kept: list[Wish] = _wishes(request)
+    for wish in list(kept):
+        if not _possible(_free(request, [*freed, wish])):
+            kept.remove(wish)
+            freed.append(wish)
+    return kept
+
+
+def _free(request: Request, wishes: list[Wish]) -> Request:
+    for wish in wishes:
+        request = wish.freed(request)
+    return request
+
+
+def _possible(request: Request) -> bool:
+    return bool(search(request).plans)

@@ -1,0 +1,145 @@
+"""The search: every shape of a small finite space, judged cheap before expensive, sized, ranked."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import lru_cache
+
+from qcmatrix.assess import Assessment, Assessor
+from qcmatrix.catalogue.fleets import Fleet
+from qcmatrix.catalogue.names import ResolvedCheckpoint
+from qcmatrix.catalogue.releases import Release
+from qcmatrix.launch.launch import Launch
+from qcmatrix.memory.footprint import footprint
+from qcmatrix.memory.ledger import Fit
+from qcmatrix.planner.launches import kv_choices, largest_positions, launch_of, native_positions
+from qcmatrix.planner.plan import Plan
+from qcmatrix.planner.rank import rank
+from qcmatrix.planner.request import Request
+from qcmatrix.planner.space import Shape, shapes
+from qcmatrix.rules.declare import Outcome
+from qcmatrix.rules.judge import Finding
+
+__all__ = ["Blocked", "Outcomes", "assessor_for", "largest_context", "search"]
+
+_TOO_FEW_REQUESTS = "kv-cache-too-small-for-context"
+_ROUND_CONTEXT = 1024  # a context that we choose is a multiple of this: easier to read, and of every block size in use
+
+
+@dataclass(frozen=True)
+class Blocked:
+    """A launch that does not answer the request, and why."""
+
+    shape: Shape
+    launch: Launch
+    rule: str
+    """The id of the rule that it breaks."""
+    text: str
+    """Why, with its numbers."""
+    shortage_gib: float = 0.0
+    """By how much the KV cache is too small per GPU; 0 when memory is not the reason."""
+
+
+@dataclass
+class Outcomes:
+    """What a search found: plans best first, or what blocks each launch."""
+
+    request: Request
+    plans: list[Plan] = field(default_factory=list)
+    blocked: list[Blocked] = field(default_factory=list)
+    judged: int = 0
+
+
+@lru_cache(maxsize=64)
+def assessor_for(release: Release, fleet: Fleet, checkpoint: ResolvedCheckpoint) -> Assessor:
+    """One assessor per release, fleet and checkpoint: its judge remembers verdicts."""
+    return Assessor(release, fleet, checkpoint)
+
+
+def search(request: Request) -> Outcomes:
+    """All plans for ``request``, best first; every one has been judged as a whole before it is returned."""
+    if request.context is None:
+        return _largest(request, native_positions(request))
+    outcomes = Outcomes(request)
+    assessor = assessor_for(request.release, request.fleet, request.checkpoint)
+    for kv_cache_dtype in kv_choices(request):
+        for shape in _shapes(request):
+            launch = launch_of(request, shape, request.context, kv_cache_dtype)
+            _try(outcomes, assessor, shape, launch)
+    outcomes.plans = rank(outcomes.plans)
+    return outcomes
+
+
+def largest_context(request: Request) -> Plan | None:
+    """The plan with the longest context (YaRN included, up to what was asked for), or ``None``."""
+    ceiling = largest_positions(request) if request.context is None else request.context
+    found = _largest(request, min(ceiling, largest_positions(request)))
+    return max(found.plans, key=lambda plan: plan.context, default=None)
+
+
+def _largest(request: Request, ceiling: int) -> Outcomes:
+    """Plans at the longest context that each shape holds for sure, up to ``ceiling`` positions."""
+    outcomes = Outcomes(request)
+    assessor = assessor_for(request.release, request.fleet, request.checkpoint)
+    for kv_cache_dtype in kv_choices(request):
+        for shape in _shapes(request):
+            context = _longest(request, assessor, shape, ceiling, kv_cache_dtype)
+            launch = launch_of(request, shape, context, kv_cache_dtype)
+            _try(outcomes, assessor, shape, launch)
+    outcomes.plans = rank(outcomes.plans)
+    return outcomes
+
+
+def _longest(request: Request, assessor: Assessor, shape: Shape, ceiling: int, kv_cache_dtype: str) -> int:
+    """The longest context that the low end of the prediction holds, in whole multiples; at least one of those."""
+    launch = launch_of(request, shape, ceiling, kv_cache_dtype)
+    ledger = footprint(assessor.resolve(launch))
+    if ledger is None:
+        return min(ceiling, _ROUND_CONTEXT)
+    # Requests that do not share an engine do not share its KV cache either.
+    per_engine = -(-request.concurrency // shape.data_parallel_size)
+    held = int(ledger.max_context.low) // per_engine
+    if held >= ceiling:
+        return ceiling
+    return min(ceiling, max(_ROUND_CONTEXT, held // _ROUND_CONTEXT * _ROUND_CONTEXT))
+
+
+def _shapes(request: Request) -> tuple[Shape, ...]:
+    experts = request.checkpoint.architecture.moe is not None
+    return shapes(request.fleet.nodes, request.fleet.gpus_per_node, experts)
+
+
+def _try(outcomes: Outcomes, assessor: Assessor, shape: Shape, launch: Launch) -> None:
+    outcomes.judged += 1
+    request = outcomes.request
+    deployment = assessor.resolve(launch)
+    stopped = assessor.stopped(deployment)
+    if stopped is not None:
+        outcomes.blocked.append(Blocked(shape, launch, stopped.rule.id, stopped.verdict.because))
+        return
+    ledger = footprint(deployment)
+    assessment = assessor.finish(launch, deployment, ledger)
+    if not assessment.serves:
+        finding = _reason(assessment)
+        if finding is not None:
+            shortage = 0.0
+            if ledger is not None and ledger.fit is Fit.DOES_NOT_FIT:
+                shortage = max(0.0, ledger.needed_kv_gib - ledger.kv_gib.high)
+            outcomes.blocked.append(Blocked(shape, launch, finding.rule.id, finding.verdict.because, shortage))
+        return
+    if ledger is not None and ledger.max_concurrency.mid * shape.data_parallel_size < request.concurrency:
+        held = ledger.max_concurrency.mid * shape.data_parallel_size
+        shortage = ledger.needed_kv_gib * (request.concurrency - held) / shape.data_parallel_size
+        text = (
+            f"its KV cache holds {held:.2f} requests of {deployment.context} tokens at once, not {request.concurrency}"
+        )
+        outcomes.blocked.append(Blocked(shape, launch, _TOO_FEW_REQUESTS, text, shortage))
+        return
+    outcomes.plans.append(Plan(request, shape, assessment))
+
+
+def _reason(assessment: Assessment) -> Finding | None:
+    """The finding that decides the verdict."""
+    stopping = [finding for finding in assessment.findings if finding.stops]
+    memory = [finding for finding in stopping if finding.outcome is Outcome.DOES_NOT_FIT]
+    return next(iter(memory or stopping or assessment.findings), None)
