@@ -6,16 +6,17 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from qcmatrix.catalogue.fleets import Fleet
-from qcmatrix.catalogue.names import ResolvedCheckpoint
+from qcmatrix.catalogue.models import ResolvedCheckpoint
 from qcmatrix.catalogue.releases import Release
 from qcmatrix.deployment import Deployment
+from qcmatrix.errors import RequestError
 from qcmatrix.launch.launch import Launch
 from qcmatrix.memory.footprint import footprint
 from qcmatrix.memory.ledger import Fit, Footprint
 from qcmatrix.resolve import Resolver
 from qcmatrix.rules import all_rules
 from qcmatrix.rules.declare import Fix, Outcome, Unknown
-from qcmatrix.rules.judge import Finding, Judge
+from qcmatrix.rules.judge import Finding, Judge, worst_first
 
 __all__ = ["Assessment", "Assessor", "LaunchVerdict", "with_fix"]
 
@@ -82,19 +83,30 @@ class Assessor:
         """The launch with the release's defaults filled in."""
         return self._resolver.resolve(launch)
 
-    def stopped(self, deployment: Deployment) -> Finding | None:
-        """The first rule that stops it without asking for memory, or ``None``."""
-        return self._judge.stopped(deployment)
+    def cheap(self, deployment: Deployment) -> tuple[Finding, ...]:
+        """What the rules say that need no memory ledger."""
+        return self._judge.cheap(deployment)
 
     def assess(self, launch: Launch) -> Assessment:
         """Everything about ``launch``."""
-        return self.finish(launch, self.resolve(launch))
-
-    def finish(self, launch: Launch, deployment: Deployment, ledger: Footprint | None = None) -> Assessment:
-        """Everything about ``launch``, already resolved (and perhaps sized)."""
-        if ledger is None:
-            ledger = footprint(deployment)
+        deployment = self.resolve(launch)
+        ledger = _sized(deployment)
         return Assessment(launch, deployment, ledger, self._judge.judge(deployment, ledger))
+
+    def finish(
+        self, launch: Launch, deployment: Deployment, cheap: tuple[Finding, ...], ledger: Footprint
+    ) -> Assessment:
+        """The same, with what a search already knows."""
+        findings = worst_first((*cheap, *self._judge.costly(deployment, ledger)))
+        return Assessment(launch, deployment, ledger, findings)
+
+
+def _sized(deployment: Deployment) -> Footprint | None:
+    """The ledger, or ``None`` where the shapes cannot be cut, so that there is nothing to size."""
+    try:
+        return footprint(deployment)
+    except RequestError:
+        return None
 
 
 def with_fix(launch: Launch, fix: Fix) -> Launch:

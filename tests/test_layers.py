@@ -13,9 +13,10 @@ import qcmatrix
 
 PACKAGE = Path(qcmatrix.__file__).parent
 
-# Lower may not import higher. What stands in one row may import one another.
+# Each may import only what stands above it.
 ROWS: tuple[tuple[str, ...], ...] = (
-    ("errors", "versions"),
+    ("errors",),
+    ("versions",),
     ("boundary",),
     ("catalogue",),
     ("refresh",),

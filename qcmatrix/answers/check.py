@@ -9,7 +9,7 @@ from qcmatrix.answers.build import launch_answer
 from qcmatrix.answers.schema import LaunchAnswer
 from qcmatrix.assess import Assessment, Assessor
 from qcmatrix.catalogue.fleets import Fleet
-from qcmatrix.catalogue.names import ResolvedCheckpoint, find_checkpoint
+from qcmatrix.catalogue.models import ResolvedCheckpoint, resolve_model
 from qcmatrix.catalogue.releases import Release
 from qcmatrix.errors import RequestError
 from qcmatrix.fixes import judged_fixes
@@ -50,7 +50,7 @@ def check(
         raise RequestError(
             "the command names no model", "write it as `vllm serve MODEL ...`, or give its facts with --model"
         )
-    facts = checkpoint or find_checkpoint(parsed.launch.model)
+    facts = checkpoint or resolve_model(parsed.launch.model)
     checked = []
     for fleet in fleets:
         assessor = Assessor(release, fleet, facts)

@@ -15,7 +15,7 @@ from qcmatrix.answers.schema import (
     SuggestAnswer,
 )
 from qcmatrix.catalogue.fleets import Fleet
-from qcmatrix.catalogue.names import ResolvedCheckpoint
+from qcmatrix.catalogue.models import ResolvedCheckpoint
 from qcmatrix.planner.explain import reasons
 from qcmatrix.planner.lineup import line_up
 from qcmatrix.planner.plan import Plan

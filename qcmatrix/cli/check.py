@@ -10,7 +10,7 @@ import msgspec
 from qcmatrix.answers.check import Checked, check
 from qcmatrix.answers.schema import CHECK_SCHEMA, CheckAnswer
 from qcmatrix.catalogue.fleets import parse_fleet
-from qcmatrix.catalogue.names import find_checkpoint
+from qcmatrix.catalogue.models import resolve_model
 from qcmatrix.catalogue.releases import load_release, newest_release
 from qcmatrix.cli import text as style
 from qcmatrix.cli.options import gpus_option, json_option, model_option, vllm_option
@@ -45,7 +45,7 @@ def check_command(gpus: str, vllm: str | None, model: str | None, as_json: bool,
         env=env,
         release=load_release(vllm or newest_release()),
         fleets=fleets,
-        checkpoint=None if model is None else find_checkpoint(model),
+        checkpoint=None if model is None else resolve_model(model),
     )
     if as_json:
         answer = CheckAnswer(schema=CHECK_SCHEMA, launches=tuple(each.answer for each in checked))

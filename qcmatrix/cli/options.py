@@ -26,9 +26,9 @@ def _gpus() -> tuple[str, ...]:
 
 
 def _models() -> tuple[str, ...]:
-    from qcmatrix.catalogue.names import short_names
+    from qcmatrix.catalogue.models import all_checkpoints
 
-    return short_names()
+    return tuple(each.checkpoint.short for each in all_checkpoints())
 
 
 def _releases() -> tuple[str, ...]:

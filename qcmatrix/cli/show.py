@@ -48,7 +48,7 @@ def rules_command(as_json: bool) -> None:
 @json_option()
 def models_command(as_json: bool) -> None:
     """List the models and their checkpoints."""
-    from qcmatrix.catalogue.names import all_checkpoints
+    from qcmatrix.catalogue.models import all_checkpoints
 
     rows = []
     for resolved in all_checkpoints():

@@ -11,7 +11,7 @@ import msgspec
 from qcmatrix.answers.schema import NodeAnswer, PlanAnswer, RefusalAnswer, SuggestAnswer
 from qcmatrix.answers.suggest import Wishes, suggest
 from qcmatrix.catalogue.fleets import parse_fleet
-from qcmatrix.catalogue.names import ResolvedCheckpoint, find_checkpoint
+from qcmatrix.catalogue.models import ResolvedCheckpoint, find_checkpoint, resolve_model
 from qcmatrix.catalogue.releases import load_release, newest_release
 from qcmatrix.cli import text as style
 from qcmatrix.cli.options import gpus_option, json_option, model_option, vllm_option
@@ -36,7 +36,7 @@ from qcmatrix.planner.request import Goal, Request, parse_context, spell_context
 @click.option("--max-num-batched-tokens", type=click.IntRange(min=1), metavar="N")
 @click.option("--no-tools", is_flag=True, help="Leave the tool calling options out.")
 @click.option("--top", type=click.IntRange(min=1), default=3, help="How many plans.")
-@click.option("--explain", is_flag=True, help="Also say why the stronger models and other shapes were left out.")
+@click.option("--explain", is_flag=True, help="Also print the notes, and why other models were left out.")
 @json_option()
 def suggest_command(
     gpus: str,
@@ -56,7 +56,7 @@ def suggest_command(
 ) -> int:
     """Valid launch commands for your GPUs, best first; or why there is none, and what would help."""
     fleets = parse_fleet(gpus)
-    checkpoints = tuple(find_checkpoint(model) for model in models)
+    checkpoints = tuple(resolve_model(model) for model in models)
     release = load_release(vllm or newest_release())
     context = None if ctx is None else parse_context(ctx)
     _check_kv_cache_dtype(kv_cache_dtype, release.flag_by_dest["kv_cache_dtype"].choices, release.name)
@@ -105,11 +105,11 @@ def _lines(answer: SuggestAnswer, named: tuple[ResolvedCheckpoint, ...], *, expl
         first_model = plans[0].model if plans else None
         main = [plan for plan in plans if named or plan.model == first_model]
         for _, group in itertools.groupby(main, key=lambda plan: plan.model):
-            yield from _model_plans(list(group))
+            yield from _model_plans(list(group), explain=explain)
         others = [plan for plan in plans if plan not in main]
         if others:
             yield ""
-            yield "Weaker models that also fit (`--model` shows each):"
+            yield "Other checkpoints that also fit (`--model` shows each):"
             for plan in others:
                 yield from style.wrapped(f"{plan.model}: {_figures(plan)}", first="  ", rest="    ")
         if refusals and (explain or named or not plans):
@@ -120,24 +120,25 @@ def _lines(answer: SuggestAnswer, named: tuple[ResolvedCheckpoint, ...], *, expl
             yield from _hints(answer)
 
 
-def _model_plans(plans: list[PlanAnswer]) -> Iterator[str]:
+def _model_plans(plans: list[PlanAnswer], *, explain: bool) -> Iterator[str]:
     first, *rest = plans
     yield ""
-    yield f"{style.bold(first.model)}: {style.paint_verdict(first.verdict)} ({style.evidence_text(first.evidence)})"
-    yield from style.wrapped(f"First because: {first.why}", first="  ", rest="    ")
+    yield f"{style.bold(first.model)}: {style.paint_verdict(first.verdict)}"
+    yield f"  {style.evidence_text(first.evidence)}"
+    yield from style.wrapped(f"first because: {first.why}", first="  ", rest="    ")
     yield ""
     yield from _commands(first)
     yield ""
     yield from style.ledger_lines(first.memory)
     yield from style.latency_lines(first.latency)
-    for finding in first.findings:
+    for finding in first.findings if explain else [each for each in first.findings if each.severity != "info"]:
         painted = style.paint_severity(finding.severity, f"{finding.severity}[{finding.rule}]")
         lines = list(style.wrapped(f"{finding.severity}[{finding.rule}]: {finding.because}", first="  ", rest="    "))
         yield lines[0].replace(f"{finding.severity}[{finding.rule}]", painted, 1)
         yield from lines[1:]
     for number, plan in enumerate(rest, start=2):
         yield ""
-        yield from style.wrapped(f"{number}. instead: {plan.why}", first="", rest="   ")
+        yield from style.wrapped(f"{number}. {_shape(plan)}: {plan.why}", first="", rest="   ")
         yield from _commands(plan)
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from qcmatrix.launch.launch import Launch
-from qcmatrix.launch.yarn import yarn_request
+from qcmatrix.launch.yarn import yarn_for
 from qcmatrix.planner.nodes import head_options
 from qcmatrix.planner.request import Request
 from qcmatrix.planner.space import Shape
@@ -42,7 +43,9 @@ def launch_of(request: Request, shape: Shape, context: int, kv_cache_dtype: str 
         options["enable_expert_parallel"] = True
     options["max_model_len"] = context
     if context > native_positions(request):
-        yarn_options, yarn_env = _yarn(request, context)
+        yarn_options, yarn_env = yarn_for(
+            request.release.version, request.checkpoint.architecture, checkpoint, context
+        )
         options.update(yarn_options)
         env.update(yarn_env)
     if kv_cache_dtype not in (None, "auto"):
@@ -57,17 +60,13 @@ def launch_of(request: Request, shape: Shape, context: int, kv_cache_dtype: str 
         options["enable_auto_tool_choice"] = True
         options["tool_call_parser"] = checkpoint.tool_call_parser
     options.update(head_options(shape, request.fleet, request.release))
-    return Launch(model=request.model_path or checkpoint.repository, options=options, env=env)
+    return Launch(model=_model(request), options=options, env=env)
 
 
-def _yarn(request: Request, context: int) -> tuple[dict[str, Any], dict[str, str]]:
-    architecture = request.checkpoint.architecture
-    return yarn_request(
-        request.release.version,
-        native=architecture.max_position_embeddings,
-        context=context,
-        rope_theta=architecture.rope_theta,
-    )
+def _model(request: Request) -> str:
+    """What to write in the command: the repository, or the directory of a local checkpoint."""
+    path = request.checkpoint.path
+    return request.checkpoint.repository if path is None else str(Path(path).parent)
 
 
 def kv_choices(request: Request) -> Iterator[str]:

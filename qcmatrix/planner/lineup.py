@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-from qcmatrix.catalogue.names import ResolvedCheckpoint, find_checkpoint
+from qcmatrix.catalogue.models import ResolvedCheckpoint, find_checkpoint
 
 __all__ = ["LINE_UP", "line_up", "siblings"]
 

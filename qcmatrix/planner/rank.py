@@ -92,4 +92,4 @@ def trade_offs(plan: Plan, first: Plan) -> str:
         phrases.append("tight: may not start")
     if plan.assessment.deployment.kv_cache_dtype != first.assessment.deployment.kv_cache_dtype:
         phrases.append(f"KV cache type {plan.assessment.deployment.kv_cache_dtype}")
-    return ", ".join(phrases) or "the same figures in another shape"
+    return ", ".join(phrases) or "the same figures"

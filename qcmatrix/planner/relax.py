@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 from qcmatrix.catalogue.fleets import Fleet
-from qcmatrix.catalogue.names import ResolvedCheckpoint
+from qcmatrix.catalogue.models import ResolvedCheckpoint
 from qcmatrix.catalogue.releases import load_release, newest_release
 from qcmatrix.planner.lineup import siblings
 from qcmatrix.planner.plan import Plan

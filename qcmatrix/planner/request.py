@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from qcmatrix.catalogue.fleets import Fleet
-from qcmatrix.catalogue.names import ResolvedCheckpoint
+from qcmatrix.catalogue.models import ResolvedCheckpoint
 from qcmatrix.catalogue.releases import Release
 from qcmatrix.errors import RequestError
 
@@ -50,8 +50,6 @@ class Request:
     max_num_batched_tokens: int | None = None
     tools: bool = True
     """Turn tool calling on where the checkpoint has a parser."""
-    model_path: str | None = None
-    """What to write in the command when the checkpoint is a local directory."""
 
 
 def parse_context(text: str) -> int:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from functools import lru_cache
 
-from qcmatrix.assess import Assessment, Assessor
+from qcmatrix.assess import Assessment, Assessor, LaunchVerdict
 from qcmatrix.catalogue.fleets import Fleet
-from qcmatrix.catalogue.names import ResolvedCheckpoint
+from qcmatrix.catalogue.models import ResolvedCheckpoint
 from qcmatrix.catalogue.releases import Release
 from qcmatrix.launch.launch import Launch
 from qcmatrix.memory.footprint import footprint
@@ -15,7 +15,7 @@ from qcmatrix.memory.ledger import Fit
 from qcmatrix.planner.launches import kv_choices, largest_positions, launch_of, native_positions
 from qcmatrix.planner.plan import Plan
 from qcmatrix.planner.rank import rank
-from qcmatrix.planner.request import Request
+from qcmatrix.planner.request import Goal, Request
 from qcmatrix.planner.space import Shape, shapes
 from qcmatrix.rules.declare import Outcome
 from qcmatrix.rules.judge import Finding
@@ -50,24 +50,58 @@ class Outcomes:
     judged: int = 0
 
 
-@lru_cache(maxsize=64)
+_assessors: dict[tuple[str, ...], Assessor] = {}
+_KEPT = 64
+
+
 def assessor_for(release: Release, fleet: Fleet, checkpoint: ResolvedCheckpoint) -> Assessor:
     """One assessor per release, fleet and checkpoint: its judge remembers verdicts."""
-    return Assessor(release, fleet, checkpoint)
+    # By name: facts hold tables, and hashing all of them for each look-up would cost more than a verdict.
+    key = (release.name, str(fleet), checkpoint.repository, checkpoint.path or "")
+    found = _assessors.get(key)
+    if found is None or found.checkpoint is not checkpoint:
+        if len(_assessors) >= _KEPT:
+            _assessors.clear()
+        found = _assessors[key] = Assessor(release, fleet, checkpoint)
+    return found
 
 
 def search(request: Request) -> Outcomes:
-    """All plans for ``request``, best first; every one has been judged as a whole before it is returned."""
+    """All plans for ``request``, best first; every one has been judged as a whole before it is returned.
+
+    The space is tried in tiers, and a tier that has plans ends the search: the whole fleet before parts of it (unless
+    the goal is few GPUs), the 16-bit KV cache before FP8 (unless the goal is context). A later tier could only rank lower.
+    """
     if request.context is None:
         return _largest(request, native_positions(request))
     outcomes = Outcomes(request)
     assessor = assessor_for(request.release, request.fleet, request.checkpoint)
-    for kv_cache_dtype in kv_choices(request):
-        for shape in _shapes(request):
-            launch = launch_of(request, shape, request.context, kv_cache_dtype)
-            _try(outcomes, assessor, shape, launch)
+    for shapes_of_tier, kv_cache_dtypes in _tiers(request):
+        for kv_cache_dtype in kv_cache_dtypes:
+            for shape in shapes_of_tier:
+                _try(outcomes, assessor, shape, launch_of(request, shape, request.context, kv_cache_dtype))
+        if any(plan.assessment.verdict is LaunchVerdict.STARTS for plan in outcomes.plans):
+            break
     outcomes.plans = rank(outcomes.plans)
     return outcomes
+
+
+def _tiers(request: Request) -> Iterator[tuple[tuple[Shape, ...], tuple[str, ...]]]:
+    every = _shapes(request)
+    whole = tuple(shape for shape in every if shape.gpus == request.fleet.count)
+    part = tuple(shape for shape in every if shape.gpus != request.fleet.count)
+    kinds = tuple(kv_choices(request))
+    if request.goal is Goal.CONTEXT:
+        yield whole, kinds
+        yield part, kinds
+    elif request.goal is Goal.FEWEST_GPUS:
+        for kind in kinds:
+            yield every, (kind,)
+    else:
+        for kind in kinds:
+            yield whole, (kind,)
+        for kind in kinds:
+            yield part, (kind,)
 
 
 def largest_context(request: Request) -> Plan | None:
@@ -81,11 +115,13 @@ def _largest(request: Request, ceiling: int) -> Outcomes:
     """Plans at the longest context that each shape holds for sure, up to ``ceiling`` positions."""
     outcomes = Outcomes(request)
     assessor = assessor_for(request.release, request.fleet, request.checkpoint)
-    for kv_cache_dtype in kv_choices(request):
-        for shape in _shapes(request):
-            context = _longest(request, assessor, shape, ceiling, kv_cache_dtype)
-            launch = launch_of(request, shape, context, kv_cache_dtype)
-            _try(outcomes, assessor, shape, launch)
+    for shapes_of_tier, kv_cache_dtypes in _tiers(request):
+        for kv_cache_dtype in kv_cache_dtypes:
+            for shape in shapes_of_tier:
+                context = _longest(request, assessor, shape, ceiling, kv_cache_dtype)
+                _try(outcomes, assessor, shape, launch_of(request, shape, context, kv_cache_dtype))
+        if any(plan.context == ceiling for plan in outcomes.plans):
+            break
     outcomes.plans = rank(outcomes.plans)
     return outcomes
 
@@ -93,9 +129,10 @@ def _largest(request: Request, ceiling: int) -> Outcomes:
 def _longest(request: Request, assessor: Assessor, shape: Shape, ceiling: int, kv_cache_dtype: str) -> int:
     """The longest context that the low end of the prediction holds, in whole multiples; at least one of those."""
     launch = launch_of(request, shape, ceiling, kv_cache_dtype)
-    ledger = footprint(assessor.resolve(launch))
-    if ledger is None:
-        return min(ceiling, _ROUND_CONTEXT)
+    deployment = assessor.resolve(launch)
+    if any(finding.stops for finding in assessor.cheap(deployment)):
+        return ceiling  # no context mends it: let it be blocked for what it is
+    ledger = footprint(deployment)
     # Requests that do not share an engine do not share its KV cache either.
     per_engine = -(-request.concurrency // shape.data_parallel_size)
     held = int(ledger.max_context.low) // per_engine
@@ -113,21 +150,22 @@ def _try(outcomes: Outcomes, assessor: Assessor, shape: Shape, launch: Launch) -
     outcomes.judged += 1
     request = outcomes.request
     deployment = assessor.resolve(launch)
-    stopped = assessor.stopped(deployment)
+    cheap = assessor.cheap(deployment)
+    stopped = next((finding for finding in cheap if finding.stops), None)
     if stopped is not None:
         outcomes.blocked.append(Blocked(shape, launch, stopped.rule.id, stopped.verdict.because))
         return
     ledger = footprint(deployment)
-    assessment = assessor.finish(launch, deployment, ledger)
+    assessment = assessor.finish(launch, deployment, cheap, ledger)
     if not assessment.serves:
         finding = _reason(assessment)
         if finding is not None:
             shortage = 0.0
-            if ledger is not None and ledger.fit is Fit.DOES_NOT_FIT:
+            if ledger.fit is Fit.DOES_NOT_FIT:
                 shortage = max(0.0, ledger.needed_kv_gib - ledger.kv_gib.high)
             outcomes.blocked.append(Blocked(shape, launch, finding.rule.id, finding.verdict.because, shortage))
         return
-    if ledger is not None and ledger.max_concurrency.mid * shape.data_parallel_size < request.concurrency:
+    if ledger.max_concurrency.mid * shape.data_parallel_size < request.concurrency:
         held = ledger.max_concurrency.mid * shape.data_parallel_size
         shortage = ledger.needed_kv_gib * (request.concurrency - held) / shape.data_parallel_size
         text = (

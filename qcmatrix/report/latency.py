@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from qcmatrix.catalogue.fleets import parse_fleet
-from qcmatrix.catalogue.names import find_checkpoint
+from qcmatrix.catalogue.models import find_checkpoint
 from qcmatrix.catalogue.releases import load_release
 from qcmatrix.deployment import Deployment
 from qcmatrix.latency.measured import Measurement, packaged_measurements

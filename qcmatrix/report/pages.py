@@ -77,7 +77,7 @@ def _exit_codes() -> str:
 
 def _counts() -> str:
     from qcmatrix.catalogue.gpus import gpu_names
-    from qcmatrix.catalogue.names import all_checkpoints
+    from qcmatrix.catalogue.models import all_checkpoints
     from qcmatrix.catalogue.releases import release_names
 
     names = release_names()

@@ -6,6 +6,8 @@ import importlib
 import pkgutil
 from functools import lru_cache
 
+from qcmatrix.catalogue.names import closest
+from qcmatrix.errors import CatalogueError
 from qcmatrix.rules.declare import Rule
 
 __all__ = ["all_rules", "find_rule"]
@@ -38,10 +40,13 @@ def find_rule(text: str) -> Rule:
     Raises:
         CatalogueError: there is none; the nearest ids are named.
     """
-    from qcmatrix.catalogue.names import unknown_name
-
     by_id = {rule.id: rule for rule in all_rules()}
     wanted = text.strip().lower().replace("_", "-")
     if wanted in by_id:
         return by_id[wanted]
-    raise unknown_name("rule", text, tuple(by_id), listing="qcmatrix rules")
+    near = closest(wanted, by_id)
+    raise CatalogueError(
+        f"no rule is called {text.strip()!r}",
+        *([f"close: {', '.join(near)}"] if near else []),
+        "`qcmatrix rules` lists them",
+    )

@@ -1,8 +1,7 @@
 """Judging a deployment by the rules of its release.
 
 A :class:`Judge` is made once per release, checkpoint and fleet; it drops the rules that do not hold there and
-remembers each rule's verdict by what the rule reads, so that a planner's thousands of launches cost a few dictionary
-look-ups each.
+remembers verdicts by what the rules read, so that a planner's thousands of launches cost a few dictionary look-ups each.
 """
 
 from __future__ import annotations
@@ -14,15 +13,33 @@ from typing import Any
 
 from qcmatrix.deployment import Deployment
 from qcmatrix.memory.ledger import Footprint
-from qcmatrix.rules.declare import Breach, Outcome, Rule, Severity, Unknown, Verdict
+from qcmatrix.rules.declare import Breach, Outcome, Rule, Severity, Unknown
 from qcmatrix.versions import Version
 
-__all__ = ["Finding", "Judge"]
+__all__ = ["Finding", "Judge", "worst_first"]
 
 # The same for all deployments that one judge sees, so no part of what a verdict is remembered by.
 _FIXED = frozenset({"release", "fleet", "gpu", "checkpoint", "architecture"})
 _ORDER = {severity: index for index, severity in enumerate(Severity)}
-_MISSING = object()
+_KEPT = 20_000
+"""Verdicts that a group remembers before it starts anew."""
+_KINDS = {
+    "tensor_parallel_size": "shape",
+    "pipeline_parallel_size": "shape",
+    "data_parallel_size": "shape",
+    "data_parallel_size_local": "shape",
+    "decode_context_parallel_size": "shape",
+    "enable_expert_parallel": "shape",
+    "context": "length",
+    "max_model_len": "length",
+    "rope": "length",
+    "max_num_batched_tokens": "batch",
+    "max_num_seqs": "batch",
+    "kv_cache_dtype": "kv",
+    "options": "options",
+    "env": "env",
+}
+"""What a search varies together. Options and environment cannot be hashed: they are kinds of their own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,30 +69,50 @@ class Finding:
         return isinstance(self.verdict, Breach) and self.severity is Severity.ERROR
 
 
-class _Memory:
-    """One rule with its verdicts so far."""
+class _Group:
+    """Rules that read the same kinds of attributes, with their findings so far.
 
-    __slots__ = ("_getter", "_verdicts", "rule")
+    One key and one look-up serve the whole group: the shapes repeat over many contexts, the contexts over many shapes,
+    and what has to do with neither is the same all through a search.
+    """
 
-    def __init__(self, rule: Rule) -> None:
-        self.rule = rule
-        varying = tuple(name for name in rule.reads if name not in _FIXED and name != "footprint")
-        self._getter = attrgetter(*varying) if varying else _nothing
-        self._verdicts: dict[Any, Any] = {}
+    __slots__ = ("_findings", "_getter", "_rules")
 
-    def ask(self, deployment: Deployment) -> Verdict:
+    def __init__(self, rules: list[Rule]) -> None:
+        self._rules = tuple(rules)
+        reads = sorted({name for rule in rules for name in rule.reads} - _FIXED)
+        self._getter = attrgetter(*reads) if reads else _nothing
+        self._findings: dict[Any, tuple[Finding, ...]] = {}
+
+    def ask(self, deployment: Deployment) -> tuple[Finding, ...]:
         key = self._getter(deployment)
         try:
-            verdict = self._verdicts.get(key, _MISSING)
-        except TypeError:  # something it reads cannot be hashed: options, environment
-            return self.rule.function(deployment)
-        if verdict is _MISSING:
-            verdict = self._verdicts[key] = self.rule.function(deployment)
-        return verdict  # type: ignore[no-any-return]
+            found = self._findings.get(key)
+        except TypeError:  # something they read cannot be hashed: options, environment
+            return self._judge(deployment)
+        if found is None:
+            if len(self._findings) >= _KEPT:
+                self._findings.clear()
+            found = self._findings[key] = self._judge(deployment)
+        return found
+
+    def _judge(self, deployment: Deployment) -> tuple[Finding, ...]:
+        return tuple(
+            Finding(rule, verdict) for rule in self._rules if (verdict := rule.function(deployment)) is not None
+        )
 
 
 def _nothing(_: Deployment) -> None:
     return None
+
+
+def _groups(rules: Iterable[Rule]) -> tuple[_Group, ...]:
+    """Rules by the kinds of attributes that they read; what cannot be hashed keeps to itself."""
+    by_kind: dict[frozenset[str], list[Rule]] = {}
+    for rule in rules:
+        kinds = frozenset(_KINDS.get(name, "rest") for name in rule.reads if name not in _FIXED)
+        by_kind.setdefault(kinds, []).append(rule)
+    return tuple(_Group(group) for group in by_kind.values())
 
 
 class Judge:
@@ -83,40 +120,30 @@ class Judge:
 
     def __init__(self, version: Version, rules: Iterable[Rule]) -> None:
         holding = [rule for rule in rules if version in rule.holds]
-        self._cheap = tuple(_Memory(rule) for rule in holding if not rule.needs_footprint)
+        self._groups = _groups(rule for rule in holding if not rule.needs_footprint)
         self._costly = tuple(rule for rule in holding if rule.needs_footprint)
 
     def cheap(self, deployment: Deployment) -> tuple[Finding, ...]:
-        """Findings of the rules that need no memory ledger, worst first."""
-        found = [
-            Finding(memory.rule, verdict) for memory in self._cheap if (verdict := memory.ask(deployment)) is not None
-        ]
-        return _sorted(found)
-
-    def stopped(self, deployment: Deployment) -> Finding | None:
-        """The first error of the cheap rules, or ``None``: the fast path of a search."""
-        for memory in self._cheap:
-            verdict = memory.ask(deployment)
-            if verdict is not None:
-                finding = Finding(memory.rule, verdict)
-                if finding.stops:
-                    return finding
-        return None
+        """Findings of the rules that need no memory ledger, in no order."""
+        found: tuple[Finding, ...] = ()
+        for group in self._groups:
+            found += group.ask(deployment)
+        return found
 
     def costly(self, deployment: Deployment, footprint: Footprint) -> tuple[Finding, ...]:
-        """Findings of the rules that read the memory ledger, worst first."""
-        found = [
+        """Findings of the rules that read the memory ledger, in no order."""
+        return tuple(
             Finding(rule, verdict)
             for rule in self._costly
             if (verdict := rule.function(deployment, footprint)) is not None
-        ]
-        return _sorted(found)
+        )
 
     def judge(self, deployment: Deployment, footprint: Footprint | None) -> tuple[Finding, ...]:
         """All findings, worst first; without a footprint the memory rules are not asked."""
         cheap = self.cheap(deployment)
-        return cheap if footprint is None else _sorted([*cheap, *self.costly(deployment, footprint)])
+        return worst_first(cheap if footprint is None else (*cheap, *self.costly(deployment, footprint)))
 
 
-def _sorted(findings: list[Finding]) -> tuple[Finding, ...]:
+def worst_first(findings: Iterable[Finding]) -> tuple[Finding, ...]:
+    """Errors, then warnings, then notes; by rule within each."""
     return tuple(sorted(findings, key=lambda finding: (_ORDER[finding.severity], finding.rule.id)))

@@ -11,7 +11,7 @@ from click.testing import CliRunner
 
 from qcmatrix.assess import Assessor
 from qcmatrix.catalogue.fleets import parse_fleet
-from qcmatrix.catalogue.names import find_checkpoint
+from qcmatrix.catalogue.models import find_checkpoint
 from qcmatrix.catalogue.releases import load_release
 from qcmatrix.cli.suggest import suggest_command
 from qcmatrix.memory.footprint import footprint

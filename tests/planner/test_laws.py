@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from qcmatrix.assess import Assessor, LaunchVerdict
 from qcmatrix.catalogue.fleets import parse_fleet
-from qcmatrix.catalogue.names import find_checkpoint
+from qcmatrix.catalogue.models import find_checkpoint
 from qcmatrix.catalogue.releases import load_release
 from qcmatrix.launch.parse import parse
 from qcmatrix.launch.render import render

@@ -14,7 +14,7 @@ import pytest
 
 from qcmatrix.assess import Assessor
 from qcmatrix.catalogue.fleets import parse_fleet
-from qcmatrix.catalogue.names import find_checkpoint
+from qcmatrix.catalogue.models import find_checkpoint
 from qcmatrix.catalogue.releases import load_release, release_names
 from qcmatrix.deployment import Deployment
 from qcmatrix.launch.parse import parse
