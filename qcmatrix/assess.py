@@ -5,12 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+import msgspec
+
 from qcmatrix.catalogue.fleets import Fleet
 from qcmatrix.catalogue.models import ResolvedCheckpoint
 from qcmatrix.catalogue.releases import Release
 from qcmatrix.deployment import Deployment
 from qcmatrix.errors import RequestError
 from qcmatrix.launch.launch import Launch
+from qcmatrix.launch.parsed import Problem
 from qcmatrix.memory.footprint import footprint
 from qcmatrix.memory.ledger import Fit, Footprint
 from qcmatrix.resolve import Resolver
@@ -79,17 +82,18 @@ class Assessor:
         self._resolver = Resolver(release, fleet, checkpoint)
         self._judge = Judge(release.version, all_rules())
 
-    def resolve(self, launch: Launch) -> Deployment:
-        """The launch with the release's defaults filled in."""
-        return self._resolver.resolve(launch)
+    def resolve(self, launch: Launch, problems: tuple[Problem, ...] = ()) -> Deployment:
+        """The launch with the release's defaults filled in; ``problems`` are those of the words that it came from."""
+        deployment = self._resolver.resolve(launch)
+        return msgspec.structs.replace(deployment, problems=problems) if problems else deployment
 
     def cheap(self, deployment: Deployment) -> tuple[Finding, ...]:
         """What the rules say that need no memory ledger."""
         return self._judge.cheap(deployment)
 
-    def assess(self, launch: Launch) -> Assessment:
+    def assess(self, launch: Launch, problems: tuple[Problem, ...] = ()) -> Assessment:
         """Everything about ``launch``."""
-        deployment = self.resolve(launch)
+        deployment = self.resolve(launch, problems)
         ledger = _sized(deployment)
         return Assessment(launch, deployment, ledger, self._judge.judge(deployment, ledger))
 

@@ -1,41 +1,28 @@
 """A deployment: a launch with everything that decides its fate filled in.
 
 Rules and the memory model read a deployment and nothing else. Every attribute is a plain value; the attributes named in
-a rule's ``reads`` are looked up here. All but ``options`` and ``env`` can be hashed, so that a verdict can be remembered.
+a rule's ``reads`` are looked up here. What differs between launches can be hashed, ``options`` and ``env`` excepted, so
+that a verdict can be remembered.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 from qcmatrix.catalogue.fleets import Fleet
 from qcmatrix.catalogue.gpus import Gpu
 from qcmatrix.catalogue.models import Architecture, Checkpoint, Quantization
 from qcmatrix.catalogue.releases import Release
+from qcmatrix.launch.parsed import Problem
+from qcmatrix.launch.rope import RopeRequest
 
 __all__ = ["Deployment", "RopeRequest", "Speculation"]
 
 
-@dataclass(frozen=True, slots=True)
-class RopeRequest:
-    """One way of asking for position scaling, as it stands in the command or in ``config.json``."""
-
-    form: str
-    """``rope-scaling`` (the flag), ``hf-overrides-rope-scaling``, ``hf-overrides-rope-parameters``, ``config``
-    (published or edited ``config.json``), ``max-position-embeddings`` (an override of the length alone)."""
-    rope_type: str | None
-    factor: float | None
-    original_max_position_embeddings: int | None
-    rope_theta: float | None
-    """As given together with the scaling; ``None``: left out."""
-    max_position_embeddings: int | None
-    """Override of the native length, when one stands beside it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Speculation:
+class Speculation(msgspec.Struct, frozen=True, kw_only=True):
     """Speculative decoding as asked for."""
 
     method: str | None
@@ -46,11 +33,11 @@ class Speculation:
     draft_tensor_parallel_size: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Deployment:
+class Deployment(msgspec.Struct, frozen=True, kw_only=True):
     """What one ``vllm serve`` will be: flat, typed, with the release's defaults filled in.
 
-    ``None`` for a value that was not given means that vLLM decides it; the comments say how.
+    ``None`` for a value that was not given means that vLLM decides it; the comments say how. A struct rather than a
+    dataclass because ``msgspec.structs.replace`` makes one out of another in a microsecond.
     """
 
     # What it is made of
@@ -66,6 +53,8 @@ class Deployment:
     env: Mapping[str, str]
     unknown: tuple[str, ...]
     """Words that the release's surface does not know."""
+    problems: tuple[Problem, ...] = ()
+    """What is wrong with the words of the command, where it was read from words."""
     model: str = ""
     """As the command names it: repository, path, or nothing."""
     given: frozenset[str] = frozenset()

@@ -33,7 +33,7 @@ def judged_fix(assessor: Assessor, assessment: Assessment, finding: Finding) -> 
     if not isinstance(finding.verdict, Breach):
         return None
     for fix in finding.verdict.fixes:
-        after = assessor.assess(with_fix(assessment.launch, fix))
+        after = assessor.assess(with_fix(assessment.launch, fix), assessment.deployment.problems)
         if any(other.rule is finding.rule for other in after.findings):
             continue
         if _BETTER_FIRST.index(after.verdict) > _BETTER_FIRST.index(assessment.verdict):

@@ -10,10 +10,11 @@ from qcmatrix.answers.schema import LaunchAnswer
 from qcmatrix.assess import Assessment, Assessor
 from qcmatrix.catalogue.fleets import Fleet
 from qcmatrix.catalogue.models import ResolvedCheckpoint, resolve_model
-from qcmatrix.catalogue.releases import Release
+from qcmatrix.catalogue.releases import Release, load_release, newest_release
 from qcmatrix.errors import RequestError
 from qcmatrix.fixes import judged_fixes
-from qcmatrix.launch.parse import Parsed, parse
+from qcmatrix.launch.parse import parse
+from qcmatrix.launch.parsed import Parsed
 
 __all__ = ["Checked", "check"]
 
@@ -31,7 +32,7 @@ class Checked:
 def check(
     words: Sequence[str],
     *,
-    release: Release,
+    release: Release | None,
     fleets: Sequence[Fleet],
     checkpoint: ResolvedCheckpoint | None = None,
     env: Mapping[str, str] | None = None,
@@ -39,13 +40,17 @@ def check(
     """What ``words`` will do on each fleet.
 
     ``checkpoint`` overrules the facts of the model that the command names (a path of weights that the catalogue cannot
-    know). ``env`` is set outside of the words.
+    know). ``release`` is the newest, or the one that the command's image tag names, when ``None``. ``env`` is set outside of the words.
 
     Raises:
         RequestError: the command names no model.
         CatalogueError: the model is not in the catalogue, nor a local directory.
     """
-    parsed = parse(words, release, env=env)
+    known = release or load_release(newest_release())
+    parsed = parse(words, known, env=env)
+    if release is None and parsed.release_hint is not None:
+        known = load_release(parsed.release_hint)
+        parsed = parse(words, known, env=env)
     if not parsed.launch.model and checkpoint is None:
         raise RequestError(
             "the command names no model", "write it as `vllm serve MODEL ...`, or give its facts with --model"
@@ -53,8 +58,8 @@ def check(
     facts = checkpoint or resolve_model(parsed.launch.model)
     checked = []
     for fleet in fleets:
-        assessor = Assessor(release, fleet, facts)
-        assessment = assessor.assess(parsed.launch)
+        assessor = Assessor(known, fleet, facts)
+        assessment = assessor.assess(parsed.launch, parsed.problems)
         answer = launch_answer(assessment, judged_fixes(assessor, assessment))
         checked.append(Checked(tuple(words), parsed, assessment, answer))
     return tuple(checked)

@@ -11,13 +11,13 @@ from qcmatrix.answers.check import Checked, check
 from qcmatrix.answers.schema import CHECK_SCHEMA, CheckAnswer
 from qcmatrix.catalogue.fleets import parse_fleet
 from qcmatrix.catalogue.models import resolve_model
-from qcmatrix.catalogue.releases import load_release, newest_release
+from qcmatrix.catalogue.releases import load_release
 from qcmatrix.cli import text as style
 from qcmatrix.cli.options import gpus_option, json_option, model_option, vllm_option
 from qcmatrix.errors import ExitCode
 from qcmatrix.launch.secrets import redact_argv
 from qcmatrix.launch.shell import split_shell
-from qcmatrix.rules.declare import Breach
+from qcmatrix.rules.declare import Breach, Severity
 from qcmatrix.rules.judge import Finding
 
 _SERVES = ("starts", "tight")
@@ -43,7 +43,7 @@ def check_command(gpus: str, vllm: str | None, model: str | None, as_json: bool,
     checked = check(
         words,
         env=env,
-        release=load_release(vllm or newest_release()),
+        release=load_release(vllm) if vllm else None,
         fleets=fleets,
         checkpoint=None if model is None else resolve_model(model),
     )
@@ -78,9 +78,13 @@ def _lines(checked: Checked) -> Iterator[str]:
         f"{style.paint_verdict(answer.verdict)}"
     )
     yield f"  {style.evidence_text(answer.evidence)}"
+    named = checked.parsed.launch.model
+    if named and named != answer.model:
+        yield from style.wrapped(f"facts of {answer.model} taken for {named}", first="  ", rest="    ")
     fixes = {finding.rule: finding.fix for finding in answer.findings}
     for finding in checked.assessment.findings:
-        yield ""
+        if finding.severity is not Severity.INFO or finding is _first_note(checked):
+            yield ""
         yield from _finding(checked, finding, fixes[finding.rule.id])
     if answer.memory is not None:
         yield ""
@@ -94,43 +98,51 @@ def _lines(checked: Checked) -> Iterator[str]:
     yield f"{answer.verdict}: {', '.join(counts)}"
 
 
+def _first_note(checked: Checked) -> Finding | None:
+    notes = (finding for finding in checked.assessment.findings if finding.severity is Severity.INFO)
+    return next(notes, None)
+
+
 def _finding(checked: Checked, finding: Finding, fix: str | None) -> Iterator[str]:
     rule, verdict = finding.rule, finding.verdict
     severity = finding.severity.value
     head = f"{severity}[{rule.id}]"
-    lines = list(style.wrapped(f"{head}: {_lower_first(rule.title)}", first="", rest="  "))
+    note = finding.severity is Severity.INFO
+    lines = list(style.wrapped(f"{head}: {verdict.because if note else _lower_first(rule.title)}", first="", rest="  "))
     yield lines[0].replace(head, style.paint_severity(severity, head), 1)
     yield from lines[1:]
-    words = _marked_words(checked, finding)
-    if words:
-        yield "  --> command line"
-        yield f"  | {words}"
-        yield f"  | {'^' * len(words)}"
-    yield from style.wrapped(verdict.because, first="  | " if words else "  = ", rest="  | " if words else "    ")
-    if isinstance(verdict, Breach) and verdict.error:
-        yield from style.wrapped(f"vLLM says: {verdict.error}", first="  = ", rest="    ")
-    release = checked.assessment.deployment.release.name
-    yield from style.wrapped(
-        f"holds for vLLM {rule.holds} (yours: {release}); {rule.level.value}", first="  = ", rest="    "
-    )
+    if not note:
+        words = _marked_words(checked, finding)
+        if words:
+            yield "  --> command line"
+            yield f"  | {words}"
+            yield f"  | {'^' * min(len(words), style.width() - 4)}"
+        yield from style.wrapped(verdict.because, first="  | " if words else "  = ", rest="  | " if words else "    ")
+        if isinstance(verdict, Breach) and verdict.error:
+            yield from style.wrapped(f"vLLM says: {verdict.error}", first="  = ", rest="    ")
+        release = checked.assessment.deployment.release.name
+        known = f"holds for vLLM {rule.holds} (yours: {release}); {rule.level.value}"
+        yield from style.wrapped(known, first="  = ", rest="    ")
     if fix is not None:
         yield from style.wrapped(f"fix: {fix}", first="  = ", rest="    ")
-    yield f"  = more: qcmatrix rule {rule.id}"
+    if not note:
+        yield f"  = more: qcmatrix rule {rule.id}"
 
 
 def _marked_words(checked: Checked, finding: Finding) -> str:
     """The words of the command that the finding is about, as they stand there, secrets masked."""
     if not isinstance(finding.verdict, Breach):
         return ""
-    parsed = checked.parsed
     shown = redact_argv(checked.words)
     marked = []
-    for dest in finding.verdict.about:
-        span = parsed.spans.get(dest)
+    for name in finding.verdict.about:
+        span = checked.parsed.spans.get(name) or checked.parsed.env_spans.get(name)
         if span is not None:
             marked.append(" ".join(shown[span.start : span.stop]))
+        else:
+            marked += [word for word in shown if word.partition("=")[0].replace("_", "-") == name.replace("_", "-")]
     return " ".join(marked)
 
 
 def _lower_first(text: str) -> str:
-    return text if text[:2].isupper() else text[:1].lower() + text[1:]
+    return text if text[:2].isalpha() and text[:2].isupper() else text[:1].lower() + text[1:]

@@ -44,7 +44,7 @@ def find_rule(text: str) -> Rule:
     wanted = text.strip().lower().replace("_", "-")
     if wanted in by_id:
         return by_id[wanted]
-    near = closest(wanted, by_id)
+    near = closest(wanted, tuple(by_id))
     raise CatalogueError(
         f"no rule is called {text.strip()!r}",
         *([f"close: {', '.join(near)}"] if near else []),

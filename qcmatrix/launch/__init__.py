@@ -1,0 +1,1 @@
+"""One ``vllm serve`` invocation as typed engine arguments and environment."""

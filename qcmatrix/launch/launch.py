@@ -1,0 +1,35 @@
+"""The currency between all parts: a launch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any
+
+__all__ = ["Launch", "Span"]
+
+_EMPTY: Mapping[str, Any] = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Where something stands in the words of a command: argv indices [start, stop)."""
+
+    start: int
+    stop: int
+
+
+@dataclass(frozen=True)
+class Launch:
+    """One ``vllm serve`` invocation.
+
+    ``options`` holds only what was given, by argparse *dest* (``tensor_parallel_size``), with typed values: int, float,
+    bool, str, list, dict or ``None``. ``unknown`` keeps the words that the release's surface does not know, in order,
+    so nothing is lost.
+    """
+
+    model: str
+    options: Mapping[str, Any] = field(default_factory=lambda: _EMPTY)
+    env: Mapping[str, str] = field(default_factory=lambda: _EMPTY)
+    unknown: tuple[str, ...] = ()

@@ -1,0 +1,59 @@
+"""Keys and tokens of a launch: kept for fidelity, never printed."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from qcmatrix.launch.launch import Launch
+
+__all__ = ["MASK", "is_secret_name", "redact", "redact_argv"]
+
+MASK = "***"
+_SECRET_OPTIONS = frozenset({"api_key", "hf_token", "ssl_keyfile_password"})
+_SECRET_NAME = re.compile(r"(?:^|_)(?:API_KEY|TOKEN|SECRET|PASSWORD|PASSWD|ACCESS_KEY|ACCESS_KEY_ID)$", re.IGNORECASE)
+_NOT_SECRET = re.compile(r"^(?:--)?(?:max|min|num|return|enable|disable|no)[-_]", re.IGNORECASE)
+
+
+def is_secret_name(name: str) -> bool:
+    """Does a variable, option or JSON key of that name hold a key (``HF_TOKEN``, ``VLLM_API_KEY``, ``--api-key``)?"""
+    plain = name.lstrip("-").replace("-", "_")
+    return plain in _SECRET_OPTIONS or (bool(_SECRET_NAME.search(plain)) and not _NOT_SECRET.match(plain))
+
+
+def redact(launch: Launch) -> Launch:
+    """``launch`` with ``***`` for every key and token: in options, JSON values, environment and unknown words."""
+    return Launch(
+        model=launch.model,
+        options={dest: _masked(dest, value) for dest, value in launch.options.items()},
+        env={name: MASK if is_secret_name(name) else value for name, value in launch.env.items()},
+        unknown=redact_argv(launch.unknown),
+    )
+
+
+def redact_argv(argv: Sequence[str]) -> tuple[str, ...]:
+    """``argv`` with ``***`` in place of the values of secret options and assignments."""
+    shown: list[str] = []
+    hiding = False
+    for word in argv:
+        name, equals, _ = word.partition("=")
+        if equals and is_secret_name(name.rpartition(".")[2] if name.startswith("-") else name):
+            shown.append(f"{name}={MASK}")
+            hiding = False
+        elif word.startswith("-"):
+            shown.append(word)
+            hiding = is_secret_name(word.rpartition(".")[2])
+        else:
+            shown.append(MASK if hiding else word)
+    return tuple(shown)
+
+
+def _masked(name: str, value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _masked(key, item) for key, item in value.items()}
+    if is_secret_name(name) and value is not None and not isinstance(value, bool):
+        return [MASK for _ in value] if isinstance(value, (list, tuple)) else MASK
+    if isinstance(value, (list, tuple)):
+        return [_masked("", item) for item in value]
+    return value

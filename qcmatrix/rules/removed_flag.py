@@ -1,0 +1,98 @@
+"""Rule: a flag that an earlier release had."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from qcmatrix.catalogue.releases import flag_history
+from qcmatrix.deployment import Deployment
+from qcmatrix.rules.declare import Breach, Fix, Level, Outcome, RuleSource, Verdict, rule
+from qcmatrix.versions import Range, parse_version
+
+_INSTEAD = {
+    "--calculate-kv-scales": "ship the scales with the checkpoint",
+    "--cuda-graph-sizes": "use `--cudagraph-capture-sizes`",
+    "--disable-async-output-proc": "leave it out: the engine that had it is gone",
+    "--disable-frontend-multiprocessing": "leave it out",
+    "--disable-mm-preprocessor-cache": "use `--mm-processor-cache-gb 0`",
+    "--enable-multimodal-encoder-data-parallel": "use `--mm-encoder-tp-mode data`",
+    "--eplb-log-balancedness": "use `--eplb-config.log_balancedness`",
+    "--eplb-step-interval": "use `--eplb-config.step_interval`",
+    "--eplb-window-size": "use `--eplb-config.window_size`",
+    "--guided-decoding-backend": "use `--structured-outputs-config.backend`",
+    "--guided-decoding-disable-additional-properties": "use `--structured-outputs-config`",
+    "--guided-decoding-disable-any-whitespace": "use `--structured-outputs-config.disable_any_whitespace true`",
+    "--guided-decoding-disable-fallback": "leave it out",
+    "--max-seq-len-to-capture": "leave it out: CUDA graphs no longer depend on the sequence length",
+    "--num-lookahead-slots": "use `--speculative-config`",
+    "--num-redundant-experts": "use `--eplb-config.num_redundant_experts`",
+    "--num-scheduler-steps": "leave it out: the engine that had it is gone",
+    "--preemption-mode": "leave it out: preempted requests are recomputed",
+    "--rope-theta": "put `rope_theta` into `--hf-overrides` (from 0.12.0 on inside its `rope_parameters`)",
+    "--scheduler-delay-factor": "leave it out: the engine that had it is gone",
+    "--swap-space": "leave it out: preempted requests are recomputed, not swapped",
+    "--task": "use `--runner` and `--convert`",
+}
+_OWN_RULE = ("--rope-scaling",)
+
+
+def _flags(words: tuple[str, ...]) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """Flag names among ``words``, each with the words that go when it goes (itself and its values)."""
+    for place, word in enumerate(words):
+        if not word.startswith("--"):
+            continue
+        stop = place + 1
+        while "=" not in word and stop < len(words) and not words[stop].startswith("-"):
+            stop += 1
+        yield word.partition("=")[0].partition(".")[0].replace("_", "-"), words[place:stop]
+
+
+@rule(
+    holds=Range("0.10.1"),
+    reads=("release", "unknown"),
+    outcome=Outcome.REFUSES_TO_START,
+    sources=(
+        RuleSource(
+            "https://github.com/vllm-project/vllm/blob/v0.10.2/vllm/engine/arg_utils.py",
+            'model_group.add_argument("--max-seq-len-to-capture", **model_kwargs["max_seq_len_to_capture"])',
+            Level.DERIVED,
+        ),
+        RuleSource(
+            "https://docs.python.org/3/library/argparse.html",
+            "error: unrecognized arguments",
+        ),
+    ),
+)
+def removed_flag(deployment: Deployment) -> Verdict:
+    """A flag that the release has no more
+
+    What it finds
+    A flag of `vllm serve` that some release from 0.10.0 on has and that this one, being newer, has not. The history
+    is extracted from the source of every release: `qcmatrix releases` names them.
+
+    Why it fails
+    The argument parser does not know the word and stops: "unrecognized arguments". Upgrades break commands in this
+    way more than in any other: flags of the old engine went in 0.10 to 0.12, `--swap-space` in 0.18.
+
+    What to do
+    What came in its place, or leave it out; the finding says so where it is known.
+
+    Not covered
+    `--rope-scaling`: `yarn-by-removed-rope-scaling-flag`. Flags that left before 0.10.0 are unknown here.
+    """
+    version = deployment.release.version
+    for name, words in _flags(deployment.unknown):
+        if name in _OWN_RULE:
+            continue
+        history = flag_history(name)
+        if not history or history[-1].high is None or version < parse_version(history[-1].high):
+            continue
+        gone = history[-1].high
+        advice = _INSTEAD.get(name, "leave it out")
+        return Breach(
+            because=f"{name} left vLLM with {gone}: {advice}",
+            about=(name,),
+            fixes=(Fix(advice, drop_words=words),),
+            error=f"unrecognized arguments: {' '.join(words)}",
+        )
+    return None

@@ -1,0 +1,66 @@
+"""Rule: ``--rope-scaling`` after it was taken out."""
+
+from __future__ import annotations
+
+from qcmatrix.deployment import Deployment
+from qcmatrix.launch.yarn import native_positions, yarn_for
+from qcmatrix.rules.declare import Breach, Fix, Level, Outcome, RuleSource, Verdict, rule
+from qcmatrix.versions import Range
+
+_FLAG = "--rope-scaling"
+
+
+@rule(
+    holds=Range("0.11.1"),
+    reads=("release", "architecture", "checkpoint", "max_model_len", "unknown"),
+    outcome=Outcome.REFUSES_TO_START,
+    sources=(
+        RuleSource(
+            "https://github.com/vllm-project/vllm/blob/v0.11.0/vllm/engine/arg_utils.py",
+            'model_group.add_argument("--rope-scaling", **model_kwargs["rope_scaling"])',
+            Level.DERIVED,
+        ),
+        RuleSource(
+            "https://github.com/vllm-project/vllm/issues/37886",
+            'using --hf-overrides \'{"rope_parameters": ... to replace --rope-scaling',
+        ),
+    ),
+)
+def yarn_by_removed_rope_scaling_flag(deployment: Deployment) -> Verdict:
+    """YaRN is asked for by a flag that is gone
+
+    What it finds
+    `--rope-scaling` in a release from 0.11.1 on. Many guides for 1M tokens, and Qwen's own page for a long time, give
+    it.
+
+    Why it fails
+    The flag was deprecated in favour of `--hf-overrides` and taken out in 0.11.1. The argument parser stops with
+    "unrecognized arguments: --rope-scaling ...".
+
+    What to do
+    Give the same numbers in `--hf-overrides`: under `rope_scaling` in 0.11.1 and 0.11.2, under `rope_parameters`
+    together with `rope_theta` from 0.12.0 on, and with `max_position_embeddings` beside it from 0.30.0 on.
+
+    Not covered
+    The value after the flag is not read; the fix takes the factor that the asked length needs.
+    """
+    words = deployment.unknown
+    place = next((i for i, word in enumerate(words) if word.replace("_", "-").startswith(_FLAG)), None)
+    if place is None:
+        return None
+    gone = [words[place]]
+    if "=" not in gone[0] and len(words) > place + 1 and not words[place + 1].startswith("--"):
+        gone.append(words[place + 1])
+    native = native_positions(deployment.architecture, deployment.checkpoint)
+    asked = deployment.max_model_len
+    version = deployment.release.version
+    fixes = [Fix("leave the flag out: the context asked for needs no YaRN", drop_words=tuple(gone))]
+    if asked is None or asked > native:
+        options, _ = yarn_for(version, deployment.architecture, deployment.checkpoint, asked or 4 * native)
+        fixes = [Fix("ask for YaRN in `--hf-overrides` instead", set=options, drop_words=tuple(gone))]
+    return Breach(
+        because=f"vLLM {deployment.release} has no --rope-scaling; the flag left with 0.11.1",
+        about=("rope_scaling",),
+        fixes=tuple(fixes),
+        error=f"unrecognized arguments: {' '.join(gone)}",
+    )
