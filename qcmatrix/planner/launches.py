@@ -43,9 +43,7 @@ def launch_of(request: Request, shape: Shape, context: int, kv_cache_dtype: str 
         options["enable_expert_parallel"] = True
     options["max_model_len"] = context
     if context > native_positions(request):
-        yarn_options, yarn_env = yarn_for(
-            request.release.version, request.checkpoint.architecture, checkpoint, context
-        )
+        yarn_options, yarn_env = yarn_for(request.release.version, request.checkpoint.architecture, checkpoint, context)
         options.update(yarn_options)
         env.update(yarn_env)
     if kv_cache_dtype not in (None, "auto"):

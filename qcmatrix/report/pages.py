@@ -56,9 +56,9 @@ def _schemas() -> Iterator[tuple[Path, str]]:
 
 
 def _accuracy() -> Iterator[tuple[Path, str]]:
-    from qcmatrix.memory.accuracy import packaged_report
+    from qcmatrix.report.accuracy import packaged_page
 
-    yield Path("reports/accuracy.md"), packaged_report()
+    yield Path("reports/accuracy.md"), packaged_page()
 
 
 def _latency() -> Iterator[tuple[Path, str]]:

@@ -19,7 +19,7 @@ _LARGEST_VALIDATED_FACTOR = 4.0
 
 @rule(
     holds=Range("0.10.0"),
-    reads=("release", "architecture", "checkpoint", "max_model_len", "rope", "env"),
+    reads=("release", "architecture", "checkpoint", "max_model_len", "rope", "unknown", "env"),
     outcome=Outcome.STARTS_AND_IS_WRONG,
     sources=(
         RuleSource(
@@ -61,6 +61,8 @@ def allow_long_max_model_len_forced(deployment: Deployment) -> Verdict:
         return None
     if rope is not None and not positions.scaled and rope.form != "max-position-embeddings":
         return None
+    if any(word.replace("_", "-").startswith("--rope-scaling") for word in deployment.unknown):
+        return None  # yarn-by-removed-rope-scaling-flag: it does not start
     drop_env = ("VLLM_ALLOW_LONG_MAX_MODEL_LEN",)
     length = min(positions.derived, positions.reach)
     fixes = [

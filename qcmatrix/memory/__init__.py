@@ -1,0 +1,1 @@
+"""The memory ledger of one launch per GPU."""
