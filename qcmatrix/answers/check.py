@@ -40,7 +40,8 @@ def check(
     """What ``words`` will do on each fleet.
 
     ``checkpoint`` overrules the facts of the model that the command names (a path of weights that the catalogue cannot
-    know). ``release`` is the newest, or the one that the command's image tag names, when ``None``. ``env`` is set outside of the words.
+    know). ``release`` is the newest, or the one that the command's image tag names, when ``None``. ``env`` is set
+    outside of the words.
 
     Raises:
         RequestError: the command names no model.

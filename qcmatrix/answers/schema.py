@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import msgspec
 
@@ -25,10 +25,11 @@ __all__ = [
     "RefusalAnswer",
     "SuggestAnswer",
     "TermAnswer",
+    "json_schema",
 ]
 
-SUGGEST_SCHEMA = "qcmatrix.suggest/1"
-CHECK_SCHEMA = "qcmatrix.check/1"
+SUGGEST_SCHEMA: Final = "qcmatrix.suggest/1"
+CHECK_SCHEMA: Final = "qcmatrix.check/1"
 
 VerdictName = Literal["starts", "tight", "does-not-fit", "refused", "wrong", "unknown"]
 SeverityName = Literal["error", "warning", "info"]

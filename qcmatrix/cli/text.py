@@ -145,7 +145,8 @@ def latency_lines(latency: LatencyAnswer) -> Iterator[str]:
     empty = latency.decode_empty_context_milliseconds_at_least or decode
     yield from wrapped(
         f"Time, at least (hardware peak, no server reaches it): first token of a "
-        f"{spell_context(latency.prompt_tokens)} prompt {_duration(prefill)}; then {decode:.1f} ms per token at that context, {empty:.1f} ms in a short chat",
+        f"{spell_context(latency.prompt_tokens)} prompt {_duration(prefill)}; then {decode:.1f} ms per token at that "
+        f"context, {empty:.1f} ms in a short chat",
         first="  ",
         rest="    ",
     )

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 __all__ = [
     "ASSIGNED_WHOLE",
     "FLAG",
+    "LARGEST_VALIDATED_FACTOR",
     "LENGTH_SCALED",
     "ONE_ATTRIBUTE",
     "PARAMETERS",
@@ -52,6 +53,9 @@ __all__ = [
     "yarn_for",
     "yarn_request",
 ]
+
+LARGEST_VALIDATED_FACTOR = 4.0
+"""Nobody has published that a Qwen model answers rightly beyond four times its trained length (model cards, 2025)."""
 
 FLAG = Range("0.10.0", "0.11.1")
 """Releases with ``--rope-scaling``."""

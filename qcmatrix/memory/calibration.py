@@ -150,12 +150,13 @@ def activations_gib(
     peak, forward, sampler = profile.peak / _GIB, profile.forward / _GIB, profile.sampler / _GIB
     kept = peak - max(forward, sampler)
     # Each of the two candidates has its own scatter; the larger one wins on either side, so that nothing jumps.
-    low = kept + max(0.98 * sampler, 0.91 * forward) - 0.02
+    # The scratch space belongs to the forward pass: taken off there, more tokens never make the low end lower.
+    scratch = 0.5 * profile.workspace / _GIB if shared_experts_run else 0.0
+    low = kept + max(0.98 * sampler, 0.91 * forward - scratch) - 0.02
     high = kept + max(1.03 * sampler, 1.15 * forward) + 0.05
     if profile.second_runner:
         high += 0.5 * profile.copy / _GIB
     if shared_experts_run:
-        low -= 0.5 * profile.workspace / _GIB
         high += 0.25 * profile.workspace / _GIB
     if old_pipeline or old_engine:
         low = min(low, 0.9 * forward)

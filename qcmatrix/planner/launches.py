@@ -7,15 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from qcmatrix.launch.launch import Launch
-from qcmatrix.launch.yarn import yarn_for
+from qcmatrix.launch.yarn import LARGEST_VALIDATED_FACTOR, trained_positions, yarn_for
 from qcmatrix.planner.nodes import head_options
 from qcmatrix.planner.request import Request
 from qcmatrix.planner.space import Shape
 
-__all__ = ["YARN_FACTOR", "kv_choices", "largest_positions", "launch_of", "native_positions"]
-
-YARN_FACTOR = 4
-"""The largest YaRN factor that the Qwen3-Coder model cards speak of (262144 x 4 = 1048576)."""
+__all__ = ["kv_choices", "largest_positions", "launch_of", "native_positions"]
 
 
 def native_positions(request: Request) -> int:
@@ -25,7 +22,7 @@ def native_positions(request: Request) -> int:
 
 def largest_positions(request: Request) -> int:
     """The longest context that can be asked for rightly: native, or YaRN times four."""
-    return native_positions(request) * YARN_FACTOR
+    return int(trained_positions(native_positions(request)) * LARGEST_VALIDATED_FACTOR)
 
 
 def launch_of(request: Request, shape: Shape, context: int, kv_cache_dtype: str | None) -> Launch:

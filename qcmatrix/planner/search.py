@@ -70,7 +70,8 @@ def search(request: Request) -> Outcomes:
     """All plans for ``request``, best first; every one has been judged as a whole before it is returned.
 
     The space is tried in tiers, and a tier that has plans ends the search: the whole fleet before parts of it (unless
-    the goal is few GPUs), the 16-bit KV cache before FP8 (unless the goal is context). A later tier could only rank lower.
+    the goal is few GPUs), the 16-bit KV cache before FP8 (unless the goal is context). A later tier could only rank
+    lower.
     """
     if request.context is None:
         return _largest(request, native_positions(request))

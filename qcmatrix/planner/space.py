@@ -37,7 +37,7 @@ def shapes(nodes: int, gpus_per_node: int, experts: bool) -> tuple[Shape, ...]:
     """
     total = nodes * gpus_per_node
     sizes = {n for n in range(1, total + 1) if total % n == 0 or n & (n - 1) == 0}
-    found = []
+    found: list[Shape] = []
     for used in sorted(sizes, reverse=True):
         for tensor in _divisors(used):
             for pipeline in _divisors(used // tensor):

@@ -200,8 +200,8 @@ class Resolver:
             gpu = self.fleet.gpu
             found = self._scheduled[key] = scheduler_defaults(
                 self.release,
-                # NVML cannot tell the memory of a card that shares the host's (GB10): vLLM then takes the small defaults,
-                # 2048 tokens and 256 sequences in public logs of 0.13 and 0.27.1.
+                # NVML cannot tell the memory of a card that shares the host's (GB10): vLLM then takes the small
+                # defaults, 2048 tokens and 256 sequences in public logs of 0.13 and 0.27.1.
                 visible_gib=0.0 if gpu.unified_memory else gpu.visible_gib,
                 device_name=gpu.device_name,
                 compute_capability=gpu.compute_capability,

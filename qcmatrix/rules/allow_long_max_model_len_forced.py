@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from qcmatrix.deployment import Deployment
 from qcmatrix.launch.yarn import (
+    LARGEST_VALIDATED_FACTOR,
     forced_long,
     native_positions,
     positions_of,
@@ -13,8 +14,6 @@ from qcmatrix.launch.yarn import (
 )
 from qcmatrix.rules.declare import Breach, Fix, Level, Outcome, RuleSource, Verdict, rule
 from qcmatrix.versions import Range
-
-_LARGEST_VALIDATED_FACTOR = 4.0
 
 
 @rule(
@@ -74,7 +73,7 @@ def allow_long_max_model_len_forced(deployment: Deployment) -> Verdict:
     ]
     native = native_positions(deployment.architecture, deployment.checkpoint)
     factor = yarn_factor(asked, trained_positions(native))
-    if factor <= _LARGEST_VALIDATED_FACTOR:
+    if factor <= LARGEST_VALIDATED_FACTOR:
         options, _ = yarn_for(version, deployment.architecture, deployment.checkpoint, asked)
         fixes.insert(
             0,

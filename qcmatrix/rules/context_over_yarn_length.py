@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from qcmatrix.deployment import Deployment
 from qcmatrix.launch.yarn import (
+    LARGEST_VALIDATED_FACTOR,
     forced_long,
     length_error,
     native_positions,
@@ -14,8 +15,6 @@ from qcmatrix.launch.yarn import (
 )
 from qcmatrix.rules.declare import Breach, Fix, Level, Outcome, RuleSource, Verdict, rule
 from qcmatrix.versions import Range
-
-_LARGEST_VALIDATED_FACTOR = 4.0
 
 
 @rule(
@@ -68,7 +67,7 @@ def context_over_yarn_length(deployment: Deployment) -> Verdict:
     length = min(positions.derived, positions.reach)
     fixes = [Fix(f"ask for what the scaling gives: `--max-model-len {length}`", set={"max_model_len": length})]
     factor = yarn_factor(asked, trained_positions(native))
-    if factor <= _LARGEST_VALIDATED_FACTOR:
+    if factor <= LARGEST_VALIDATED_FACTOR:
         options, _ = yarn_for(version, deployment.architecture, deployment.checkpoint, asked)
         fixes.insert(0, Fix(f"ask for YaRN with factor {factor:g}", set=options, drop=("rope_scaling",)))
     reached = f"{rope.original_max_position_embeddings} x {rope.factor:g} = {positions.reach}"

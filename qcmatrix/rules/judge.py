@@ -1,7 +1,7 @@
 """Judging a deployment by the rules of its release.
 
 A :class:`Judge` is made once per release, checkpoint and fleet; it drops the rules that do not hold there and
-remembers verdicts by what the rules read, so that a planner's thousands of launches cost a few dictionary look-ups each.
+remembers verdicts by what the rules read: a planner's thousands of launches cost a few dictionary look-ups each.
 """
 
 from __future__ import annotations

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from qcmatrix.deployment import Deployment
 from qcmatrix.launch.yarn import (
+    LARGEST_VALIDATED_FACTOR,
     native_positions,
     positions_of,
     served_length,
@@ -13,8 +14,6 @@ from qcmatrix.launch.yarn import (
 )
 from qcmatrix.rules.declare import Breach, Fix, Level, Outcome, RuleSource, Verdict, rule
 from qcmatrix.versions import Range
-
-_LARGEST_VALIDATED_FACTOR = 4.0
 
 
 @rule(
@@ -67,7 +66,7 @@ def max_position_embeddings_stretched(deployment: Deployment) -> Verdict:
         )
     ]
     factor = yarn_factor(served, trained_positions(native))
-    if factor <= _LARGEST_VALIDATED_FACTOR:
+    if factor <= LARGEST_VALIDATED_FACTOR:
         options, _ = yarn_for(version, architecture, checkpoint, served)
         fixes.insert(0, Fix(f"ask for YaRN with factor {factor:g} as well", set=options))
     return Breach(

@@ -30,8 +30,8 @@ def options_that_were_not_seen(deployment: Deployment) -> Verdict:
     (`--hf-overrides.rope_theta 1`) beside the JSON form of the same option.
 
     Why it fails
-    What was not seen cannot be judged. A dotted option does not add to the JSON form: vLLM moves it to the end, where it
-    replaces the JSON as a whole.
+    What was not seen cannot be judged. A dotted option does not add to the JSON form: vLLM moves it to the end, where
+    it replaces the JSON as a whole.
 
     What to do
     Write the options of the file and the values of the variables into the command that is checked. Write one JSON

@@ -35,8 +35,8 @@ class Case(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     model: str | None = None
 
 
-class CaseFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    breaks: tuple[Case, ...]
+class CaseFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    breaks: tuple[Case, ...] = ()
     allows: tuple[Case, ...]
     unknown: tuple[Case, ...] = ()
 
@@ -94,7 +94,7 @@ def test_case(rule: Rule, kind: Kind, case: Case) -> None:
 @pytest.mark.parametrize("rule_id", RULES)
 def test_every_rule_has_a_breaking_and_an_allowed_case(rule_id: str) -> None:
     file = case_file(rule_id)
-    assert file.breaks
+    assert file.breaks or file.unknown
     assert file.allows
 
 
@@ -106,7 +106,7 @@ def bounds() -> list[Any]:
     found = []
     for rule_id, rule in RULES.items():
         for bound, inside_is in ((rule.holds.low, "at"), (rule.holds.high, "before")):
-            if bound is not None:
+            if bound is not None and case_file(rule_id).breaks:
                 found.append(pytest.param(rule, bound, inside_is, id=f"{rule_id}-{inside_is}-{bound}"))
     return found
 
