@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
 
 import msgspec
@@ -38,8 +37,7 @@ class LaunchVerdict(StrEnum):
     UNKNOWN = "unknown"
 
 
-@dataclass(frozen=True, slots=True)
-class Assessment:
+class Assessment(msgspec.Struct, frozen=True):
     """A launch with its deployment, footprint and findings.
 
     ``footprint`` is ``None`` when the shapes cannot be cut at all, so that there is nothing to size.

@@ -6,9 +6,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import lru_cache
 
+import msgspec
 from packaging.version import InvalidVersion, Version
 
 from qcmatrix.errors import RequestError
@@ -31,8 +31,7 @@ def parse_version(text: str) -> Version:
         ) from None
 
 
-@dataclass(frozen=True, slots=True)
-class Range:
+class Range(msgspec.Struct, frozen=True):
     """Releases from ``low`` (included) to ``high`` (left out); ``None`` is an open end."""
 
     low: str | None = None

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+
+import msgspec
 
 from qcmatrix.answers.build import launch_answer
 from qcmatrix.answers.schema import LaunchAnswer
@@ -19,8 +20,7 @@ from qcmatrix.launch.parsed import Parsed
 __all__ = ["Checked", "check"]
 
 
-@dataclass(frozen=True)
-class Checked:
+class Checked(msgspec.Struct, frozen=True):
     """One command on one fleet: its words, what was found, and the published form."""
 
     words: tuple[str, ...]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from typing import Any
+
+import msgspec
 
 from qcmatrix.answers.build import hint_answer, plan_answer
 from qcmatrix.answers.schema import (
@@ -29,8 +30,7 @@ __all__ = ["Wishes", "suggest"]
 _REASONS = 4  # more broken rules than this bury the one that matters
 
 
-@dataclass(frozen=True)
-class Wishes:
+class Wishes(msgspec.Struct, frozen=True):
     """What the user asked for, fleets and models not yet paired."""
 
     fleets: tuple[Fleet, ...]
@@ -53,7 +53,7 @@ def suggest(wishes: Wishes) -> SuggestAnswer:
     hints: list[HintAnswer] = []
     for fleet in wishes.fleets:
         found = [
-            search(replace(wishes.template, fleet=fleet, checkpoint=checkpoint))
+            search(msgspec.structs.replace(wishes.template, fleet=fleet, checkpoint=checkpoint))
             for checkpoint in wishes.checkpoints or line_up()
         ]
         fitting = [outcomes for outcomes in found if outcomes.plans]

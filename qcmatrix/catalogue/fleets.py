@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass
 from functools import lru_cache
+
+import msgspec
 
 from qcmatrix.catalogue.gpus import Gpu, all_gpus, find_gpus
 from qcmatrix.errors import CatalogueError, RequestError
@@ -25,8 +26,7 @@ _MOST_NODES = 4096
 _MOST_GIB = 4096.0
 
 
-@dataclass(frozen=True, slots=True)
-class Fleet:
+class Fleet(msgspec.Struct, frozen=True):
     """``nodes`` machines with ``gpus_per_node`` GPUs each, all the same card."""
 
     nodes: int

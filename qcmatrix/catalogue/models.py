@@ -6,7 +6,6 @@ A *model* is an architecture; a *checkpoint* is one published set of weights of 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Literal
@@ -137,8 +136,7 @@ class ModelFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     checkpoints: tuple[Checkpoint, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class ResolvedCheckpoint:
+class ResolvedCheckpoint(msgspec.Struct, frozen=True):
     """A checkpoint that was asked for, ready to compute with."""
 
     model: ModelFile

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any, Literal
@@ -150,8 +149,7 @@ class History(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     reasoning_parsers: dict[str, Ranges]
 
 
-@dataclass(frozen=True, eq=False)
-class Release:
+class Release(msgspec.Struct, frozen=True, eq=False, dict=True):
     """One vLLM release and its surface. Two are equal when their names are."""
 
     name: str

@@ -7,7 +7,8 @@ These are bounds, not predictions: kernels, communication, scheduling and the sa
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+
+import msgspec
 
 from qcmatrix.catalogue.models import Architecture, Quantization
 from qcmatrix.deployment import Deployment
@@ -16,8 +17,7 @@ from qcmatrix.latency.work import expected_experts, layer_work
 __all__ = ["Bounds", "bounds", "decode_step_seconds", "prefill_seconds"]
 
 
-@dataclass(frozen=True, slots=True)
-class Bounds:
+class Bounds(msgspec.Struct, frozen=True):
     """Lower bounds for one deployment; ``None`` where the card's peak is not known."""
 
     prompt_tokens: int
@@ -102,8 +102,7 @@ def decode_step_seconds(deployment: Deployment, context: int, concurrency: int) 
     return max(traffic, arithmetic)
 
 
-@dataclass(frozen=True, slots=True)
-class _WeightBytes:
+class _WeightBytes(msgspec.Struct, frozen=True):
     dense: float
     experts: float
 

@@ -6,16 +6,16 @@ for lower bounds only, so everything left out keeps the bound a bound.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import lru_cache
+
+import msgspec
 
 from qcmatrix.catalogue.models import Architecture
 
 __all__ = ["LayerWork", "expected_experts", "layer_work"]
 
 
-@dataclass(frozen=True, slots=True)
-class LayerWork:
+class LayerWork(msgspec.Struct, frozen=True):
     """Parameters met by one token, summed over all layers, by part."""
 
     attention: int

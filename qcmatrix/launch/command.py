@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from enum import StrEnum
+
+import msgspec
 
 from qcmatrix.errors import RequestError
 from qcmatrix.launch.launch import Span
@@ -86,15 +87,14 @@ class Form(StrEnum):
     """Only a model and options."""
 
 
-@dataclass(frozen=True, slots=True)
-class Command:
+class Command(msgspec.Struct, frozen=True):
     """A command taken apart. Numbers are argv indices."""
 
     form: Form
     arguments: tuple[tuple[int, str], ...]
     """Everything behind ``vllm serve`` (or what stands for it), with where each word stands."""
-    env: Mapping[str, str] = field(default_factory=dict)
-    env_spans: Mapping[str, Span] = field(default_factory=dict)
+    env: Mapping[str, str] = msgspec.field(default_factory=dict)
+    env_spans: Mapping[str, Span] = msgspec.field(default_factory=dict)
     release_hint: str | None = None
     """The release that an image tag or ``vllm==X`` names."""
     prefix: tuple[str, ...] = ()

@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 from qcmatrix.launch.values import human_int
 from qcmatrix.versions import Range, Version
@@ -25,8 +26,7 @@ _DOTTED_HUMAN = Range("0.20.0", None)  # --x.y 80g is a number
 _LEVELS = frozenset("0123")
 
 
-@dataclass(frozen=True, slots=True)
-class Word:
+class Word(msgspec.Struct, frozen=True):
     """One word as argparse sees it, and the argv indices [start, stop) that it was made from."""
 
     text: str
@@ -36,8 +36,7 @@ class Word:
     """The words as given, when the value was merged from dotted options."""
 
 
-@dataclass(frozen=True, slots=True)
-class Dangling:
+class Dangling(msgspec.Struct, frozen=True):
     """A dotted option without a value: vLLM dies with an ``IndexError``."""
 
     text: str

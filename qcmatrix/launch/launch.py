@@ -3,25 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
+
+import msgspec
 
 __all__ = ["Launch", "Span"]
 
 _EMPTY: Mapping[str, Any] = MappingProxyType({})
 
 
-@dataclass(frozen=True, slots=True)
-class Span:
+class Span(msgspec.Struct, frozen=True):
     """Where something stands in the words of a command: argv indices [start, stop)."""
 
     start: int
     stop: int
 
 
-@dataclass(frozen=True)
-class Launch:
+class Launch(msgspec.Struct, frozen=True):
     """One ``vllm serve`` invocation.
 
     ``options`` holds only what was given, by argparse *dest* (``tensor_parallel_size``), with typed values: int, float,
@@ -30,6 +29,6 @@ class Launch:
     """
 
     model: str
-    options: Mapping[str, Any] = field(default_factory=lambda: _EMPTY)
-    env: Mapping[str, str] = field(default_factory=lambda: _EMPTY)
+    options: Mapping[str, Any] = msgspec.field(default_factory=lambda: _EMPTY)
+    env: Mapping[str, str] = msgspec.field(default_factory=lambda: _EMPTY)
     unknown: tuple[str, ...] = ()

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
+
+import msgspec
 
 from qcmatrix.catalogue.releases import Flag, Release
 from qcmatrix.launch.command import Form, locate
@@ -31,8 +32,7 @@ _SERVED_NAMES = re.compile(r"--served[-_]model[-_]name(=.+|$)")
 _CONFIG = re.compile(r"--config(=.+|$)")
 
 
-@dataclass(frozen=True, slots=True)
-class _Surface:
+class _Surface(msgspec.Struct, frozen=True):
     """The option names of a release, ready for look-up."""
 
     flags: Mapping[str, Flag]

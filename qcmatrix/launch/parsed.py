@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from enum import StrEnum
+
+import msgspec
 
 from qcmatrix.launch.command import Form
 from qcmatrix.launch.launch import Launch, Span
@@ -35,8 +36,7 @@ class ProblemKind(StrEnum):
     """Options in a file that is not read here."""
 
 
-@dataclass(frozen=True, slots=True)
-class Problem:
+class Problem(msgspec.Struct, frozen=True):
     """One thing that is wrong with the words."""
 
     kind: ProblemKind
@@ -50,8 +50,7 @@ class Problem:
     """Does vLLM stop because of it?"""
 
 
-@dataclass(frozen=True)
-class Parsed:
+class Parsed(msgspec.Struct, frozen=True):
     """A launch and where its parts stand. Spans are argv indices; of an option: the name with its values."""
 
     launch: Launch
@@ -59,7 +58,7 @@ class Parsed:
     model_span: Span | None
     problems: tuple[Problem, ...]
     form: Form = Form.SERVE
-    env_spans: Mapping[str, Span] = field(default_factory=dict)
+    env_spans: Mapping[str, Span] = msgspec.field(default_factory=dict)
     release_hint: str | None = None
     """The release that an image tag or ``vllm==X`` in the command names; ``None``: it names none."""
     prefix: tuple[str, ...] = ()

@@ -10,8 +10,9 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import NamedTuple
+
+import msgspec
 
 from qcmatrix.errors import RequestError
 from qcmatrix.launch.launch import Span
@@ -26,8 +27,7 @@ _VARIABLE = re.compile(r"\$(?:(?P<bare>[A-Za-z_]\w*)|\{(?P<braced>[A-Za-z_]\w*)(
 _LAUNCHES = re.compile(r"\bvllm\b|api_server")
 
 
-@dataclass(frozen=True, slots=True)
-class ShellWord:
+class ShellWord(msgspec.Struct, frozen=True):
     """One word without its quotes, and the characters [start, stop) of the text that it was."""
 
     text: str

@@ -20,9 +20,10 @@ From 0.12.0 on the override replaces the checkpoint's whole dictionary, so what 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from qcmatrix.versions import Range, Version
 
@@ -77,8 +78,7 @@ _DEFAULT_BASE = 10_000.0
 _SCALED_IN_CONFIG = ("su", "longrope", "llama3")
 
 
-@dataclass(frozen=True, slots=True)
-class Positions:
+class Positions(msgspec.Struct, frozen=True):
     """What one release makes of one request for position scaling. Lengths are tokens."""
 
     derived: int

@@ -6,7 +6,7 @@ its group) and the error that each log would have had without itself. All figure
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import msgspec
 
 from qcmatrix.catalogue.gpus import Gpu
 from qcmatrix.catalogue.models import Architecture
@@ -26,8 +26,7 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True, slots=True)
-class Group:
+class Group(msgspec.Struct, frozen=True):
     """Launches that hold about the same memory outside PyTorch."""
 
     low: float
@@ -55,8 +54,7 @@ before 0.11 lie between one GPU and four; an older engine lost 1.8 GiB to NCCL t
 (https://github.com/vllm-project/vllm/pull/10511, read 2026-11-22)."""
 
 
-@dataclass(frozen=True, slots=True)
-class Estimate:
+class Estimate(msgspec.Struct, frozen=True):
     """An interval and how it is known."""
 
     gib: Interval

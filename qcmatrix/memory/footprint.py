@@ -7,8 +7,9 @@ computed once per combination and kept, so that a planner can ask thousands of t
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
+
+import msgspec
 
 from qcmatrix.deployment import Deployment
 from qcmatrix.memory import kv_cache
@@ -35,8 +36,7 @@ _LIMIT = 20_000
 """Entries kept before the cache starts anew."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Frame:
+class _Frame(msgspec.Struct, frozen=True):
     """All that does not depend on context, utilisation, usable memory or overrides. One entry per pipeline stage."""
 
     layout: Layout

@@ -7,8 +7,9 @@ layers into groups of equal size; a request then takes blocks in every group.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from math import lcm
+
+import msgspec
 
 from qcmatrix.catalogue.models import LinearAttention
 from qcmatrix.errors import RequestError
@@ -20,8 +21,7 @@ FLASHINFER_CHECKPOINT_ALIGNMENT = 64
 """Tokens; ``vllm/v1/attention/backends/gdn_attn.py`` of 0.33.0."""
 
 
-@dataclass(frozen=True, slots=True)
-class StatePage:
+class StatePage(msgspec.Struct, frozen=True):
     """The state of one gated delta-net layer on one rank, and what a request holds of it. Sizes in bytes."""
 
     conv_shape: tuple[int, int]

@@ -7,9 +7,10 @@ is the first release whose source has the new form.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
 from functools import lru_cache
+
+import msgspec
 
 from qcmatrix.errors import RequestError
 from qcmatrix.versions import Version, parse_version
@@ -37,8 +38,7 @@ class LengthCheck(StrEnum):
     """From 0.19: each stage for itself, all cache groups."""
 
 
-@dataclass(frozen=True, slots=True)
-class Behaviour:
+class Behaviour(msgspec.Struct, frozen=True):
     """The switches of one release."""
 
     length_check: LengthCheck

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import lru_cache
+
+import msgspec
 
 from qcmatrix.catalogue.models import Architecture, LinearAttention
 from qcmatrix.errors import RequestError
@@ -18,8 +19,7 @@ DEFAULT_BLOCK_SIZE = 16
 """Tokens per block on CUDA and ROCm when ``--block-size`` is not given (0.10.0 to 0.33.0, head dim up to 256)."""
 
 
-@dataclass(frozen=True, slots=True)
-class StageLayout:
+class StageLayout(msgspec.Struct, frozen=True):
     """The KV cache of one rank of one pipeline stage. Sizes in bytes."""
 
     stage: int

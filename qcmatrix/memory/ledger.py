@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
+
+import msgspec
 
 __all__ = ["GIB", "Fit", "Footprint", "Interval", "Term"]
 
 GIB = 1 << 30
 
 
-@dataclass(frozen=True, slots=True)
-class Interval:
+class Interval(msgspec.Struct, frozen=True):
     """An estimate: ``low <= mid <= high``."""
 
     low: float
@@ -40,8 +40,7 @@ class Fit(StrEnum):
     DOES_NOT_FIT = "does-not-fit"
 
 
-@dataclass(frozen=True, slots=True)
-class Term:
+class Term(msgspec.Struct, frozen=True):
     """One line of the ledger, GiB."""
 
     name: str
@@ -53,8 +52,7 @@ class Term:
     """How it is known: ``exact: vLLM's own parameter shapes``, ``fitted on 12 logs of 0.19``."""
 
 
-@dataclass(frozen=True, slots=True)
-class Footprint:
+class Footprint(msgspec.Struct, frozen=True):
     """What the deciding GPU (the tightest rank) of a launch holds. GiB = 2^30 bytes.
 
     ``kv_gib`` is what vLLM prints as "Available KV cache memory"; ``kv_tokens`` is per engine (DP rank);

@@ -5,7 +5,7 @@ Gives the same integers as :mod:`qcmatrix.memory.kv_cache`; a test holds the two
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import msgspec
 
 from qcmatrix.memory import kv_cache
 from qcmatrix.memory.kv_layout import Layout
@@ -13,8 +13,7 @@ from qcmatrix.memory.kv_layout import Layout
 __all__ = ["OneStage", "one_stage"]
 
 
-@dataclass(frozen=True, slots=True)
-class OneStage:
+class OneStage(msgspec.Struct, frozen=True):
     """What the arithmetic needs of a layout."""
 
     block: int

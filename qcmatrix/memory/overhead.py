@@ -10,7 +10,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import msgspec
 
 from qcmatrix.catalogue.gpus import Gpu
 from qcmatrix.catalogue.models import Architecture, Quantization
@@ -34,8 +34,7 @@ MULTIPROCESSORS: dict[tuple[int, int], int] = {
 """Streaming multiprocessors of the largest card of a compute capability: scratch rows of the sampler's kernel."""
 
 
-@dataclass(frozen=True, slots=True)
-class Overhead:
+class Overhead(msgspec.Struct, frozen=True):
     """The overhead of one stage, GiB."""
 
     terms: tuple[Term, ...]

@@ -9,8 +9,9 @@ make that peak have known shapes, so the peak can be computed. Every formula her
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import lru_cache
+
+import msgspec
 
 from qcmatrix.catalogue.models import Architecture, Quantization
 from qcmatrix.versions import Version, parse_version
@@ -31,8 +32,7 @@ GUARD_BYTES = 8 * _MIB
 """Positions, slot mappings, token ids and the allocator's rounding."""
 
 
-@dataclass(frozen=True, slots=True)
-class Traits:
+class Traits(msgspec.Struct, frozen=True):
     """What a release does in its profile run; each field is a switch read in the source."""
 
     sort_sampler: bool
@@ -101,8 +101,7 @@ def second_runner_is_default(version: Version, architecture: Architecture, quant
     return False
 
 
-@dataclass(frozen=True, slots=True)
-class Profile:
+class Profile(msgspec.Struct, frozen=True):
     """The profile run of one pipeline stage, bytes."""
 
     peak: float
@@ -119,8 +118,7 @@ class Profile:
     """Run by the V2 model runner."""
 
 
-@dataclass(frozen=True, slots=True)
-class Graphs:
+class Graphs(msgspec.Struct, frozen=True):
     """The CUDA graphs that a release captures by default."""
 
     count: int

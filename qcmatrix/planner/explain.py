@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass
+
+import msgspec
 
 from qcmatrix.planner.search import Blocked, Outcomes
 from qcmatrix.planner.space import Shape
@@ -11,8 +12,7 @@ from qcmatrix.planner.space import Shape
 __all__ = ["Reason", "reasons", "spell_shape"]
 
 
-@dataclass(frozen=True, slots=True)
-class Reason:
+class Reason(msgspec.Struct, frozen=True):
     """One rule that blocks launches, told by the launch that comes nearest to obeying it."""
 
     rule: str

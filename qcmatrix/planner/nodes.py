@@ -6,8 +6,9 @@ Sources: vLLM's ``docs/serving/data_parallel_deployment.md`` (``--headless``, ``
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from typing import Any
+
+import msgspec
 
 from qcmatrix.catalogue.fleets import Fleet
 from qcmatrix.catalogue.releases import Release
@@ -22,8 +23,7 @@ _RPC_PORT = 13345
 _RAY_PORT = 6379
 
 
-@dataclass(frozen=True, slots=True)
-class NodeCommands:
+class NodeCommands(msgspec.Struct, frozen=True):
     """One node: commands to run first, word by word, then the launch (``None``: vLLM starts it from the head)."""
 
     node: int
@@ -83,4 +83,4 @@ def _ray(launch: Launch, nodes: int, fleet: Fleet) -> tuple[NodeCommands, ...]:
 
 
 def _with(launch: Launch, options: dict[str, Any]) -> Launch:
-    return replace(launch, options={**launch.options, **options})
+    return msgspec.structs.replace(launch, options={**launch.options, **options})

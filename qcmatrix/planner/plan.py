@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import cached_property
+
+import msgspec
 
 from qcmatrix.assess import Assessment
 from qcmatrix.latency.roofline import Bounds, bounds, decode_step_seconds
@@ -13,8 +14,7 @@ from qcmatrix.planner.space import Shape
 __all__ = ["Plan"]
 
 
-@dataclass(frozen=True)
-class Plan:
+class Plan(msgspec.Struct, frozen=True, dict=True):
     """One launch that answers a request."""
 
     request: Request

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+
+import msgspec
+from msgspec.structs import replace
 
 from qcmatrix.catalogue.fleets import Fleet
 from qcmatrix.catalogue.models import ResolvedCheckpoint
@@ -21,8 +23,7 @@ _FEW_SEQUENCES = 16
 _MOST_NODES = 4
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
+class Change(msgspec.Struct, frozen=True):
     """One thing to ask for differently."""
 
     kind: str
@@ -31,8 +32,7 @@ class Change:
     request: Request
 
 
-@dataclass(frozen=True, slots=True)
-class Hint:
+class Hint(msgspec.Struct, frozen=True):
     """A change, and the plan that it makes possible."""
 
     change: Change
@@ -140,8 +140,7 @@ def _pairs(request: Request) -> list[Hint]:
     return hints[:3]
 
 
-@dataclass(frozen=True, slots=True)
-class Wish:
+class Wish(msgspec.Struct, frozen=True):
     """One part of a request, and the same request with that part given up."""
 
     name: str
@@ -160,7 +159,9 @@ def _wishes(request: Request) -> list[Wish]:
         wishes.append(Wish("model", text, lambda r: replace(r, checkpoint=smallest)))
     wishes.append(
         Wish(
-            "gpus", str(request.fleet), lambda r: replace(r, fleet=replace(r.fleet, nodes=_MOST_NODES, gpus_per_node=8))
+            "gpus",
+            str(request.fleet),
+            lambda r: replace(r, fleet=replace(r.fleet, nodes=_MOST_NODES, gpus_per_node=8)),
         )
     )
     if request.kv_cache_dtype is not None:
@@ -169,7 +170,11 @@ def _wishes(request: Request) -> list[Wish]:
     if request.gpu_memory_utilization is not None:
         text = f"a GPU memory utilization of {request.gpu_memory_utilization}"
         wishes.append(
-            Wish("gpu-memory-utilization", text, lambda r: replace(r, gpu_memory_utilization=_UTILIZATIONS[-1]))
+            Wish(
+                "gpu-memory-utilization",
+                text,
+                lambda r: replace(r, gpu_memory_utilization=_UTILIZATIONS[-1]),
+            )
         )
     if request.concurrency > 1:
         text = f"{request.concurrency} such requests at once"

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from enum import StrEnum
+
+import msgspec
 
 from qcmatrix.catalogue.fleets import Fleet
 from qcmatrix.catalogue.models import ResolvedCheckpoint
@@ -30,8 +31,7 @@ class Goal(StrEnum):
     FEWEST_GPUS = "fewest-gpus"
 
 
-@dataclass(frozen=True)
-class Request:
+class Request(msgspec.Struct, frozen=True):
     """One wish for one fleet and one checkpoint."""
 
     fleet: Fleet

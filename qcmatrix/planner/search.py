@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+
+import msgspec
 
 from qcmatrix.assess import Assessment, Assessor, LaunchVerdict
 from qcmatrix.catalogue.fleets import Fleet
@@ -26,8 +27,7 @@ _TOO_FEW_REQUESTS = "kv-cache-too-small-for-context"
 _ROUND_CONTEXT = 1024  # a context that we choose is a multiple of this: easier to read, and of every block size in use
 
 
-@dataclass(frozen=True)
-class Blocked:
+class Blocked(msgspec.Struct, frozen=True):
     """A launch that does not answer the request, and why."""
 
     shape: Shape
@@ -40,13 +40,12 @@ class Blocked:
     """By how much the KV cache is too small per GPU; 0 when memory is not the reason."""
 
 
-@dataclass
-class Outcomes:
+class Outcomes(msgspec.Struct):
     """What a search found: plans best first, or what blocks each launch."""
 
     request: Request
-    plans: list[Plan] = field(default_factory=list)
-    blocked: list[Blocked] = field(default_factory=list)
+    plans: list[Plan] = msgspec.field(default_factory=list)
+    blocked: list[Blocked] = msgspec.field(default_factory=list)
     judged: int = 0
 
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from enum import StrEnum
 from types import MappingProxyType
 from typing import Any
+
+import msgspec
 
 from qcmatrix.versions import Range
 
@@ -62,8 +63,7 @@ class Level(StrEnum):
     SERVED = "served"
 
 
-@dataclass(frozen=True, slots=True)
-class RuleSource:
+class RuleSource(msgspec.Struct, frozen=True):
     """Who says so: a public URL and the words there; ``level`` says how that source knows."""
 
     url: str
@@ -71,8 +71,7 @@ class RuleSource:
     level: Level = Level.DOCUMENTED
 
 
-@dataclass(frozen=True, slots=True)
-class Fix:
+class Fix(msgspec.Struct, frozen=True):
     """A change to the launch that mends a breach. It is judged again before it is offered.
 
     ``set`` and ``drop`` speak of options by dest; ``set_env`` and ``drop_env`` of environment variables;
@@ -80,15 +79,14 @@ class Fix:
     """
 
     text: str
-    set: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
+    set: Mapping[str, Any] = msgspec.field(default_factory=lambda: MappingProxyType({}))
     drop: tuple[str, ...] = ()
-    set_env: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    set_env: Mapping[str, str] = msgspec.field(default_factory=lambda: MappingProxyType({}))
     drop_env: tuple[str, ...] = ()
     drop_words: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Breach:
+class Breach(msgspec.Struct, frozen=True):
     """The launch breaks the rule."""
 
     because: str
@@ -105,8 +103,7 @@ class Breach:
     """Where it is not the outcome's own severity."""
 
 
-@dataclass(frozen=True, slots=True)
-class Unknown:
+class Unknown(msgspec.Struct, frozen=True):
     """The rule cannot tell. Never a pass."""
 
     because: str
@@ -118,8 +115,7 @@ Verdict = Breach | Unknown | None
 """A breach, unknown, or none."""
 
 
-@dataclass(frozen=True, slots=True)
-class Rule:
+class Rule(msgspec.Struct, frozen=True):
     """One version-scoped constraint.
 
     ``function`` takes a :class:`~qcmatrix.deployment.Deployment`; when ``footprint`` is among ``reads`` it takes the

@@ -7,9 +7,10 @@ remembers verdicts by what the rules read: a planner's thousands of launches cos
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from operator import attrgetter
 from typing import Any
+
+import msgspec
 
 from qcmatrix.deployment import Deployment
 from qcmatrix.memory.ledger import Footprint
@@ -42,8 +43,7 @@ _KINDS = {
 """What a search varies together. Options and environment cannot be hashed: they are kinds of their own."""
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
+class Finding(msgspec.Struct, frozen=True):
     """What one rule says of one launch."""
 
     rule: Rule

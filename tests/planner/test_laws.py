@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import itertools
-from dataclasses import replace
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from qcmatrix.assess import Assessor, LaunchVerdict
 from qcmatrix.catalogue.fleets import parse_fleet
