@@ -25,8 +25,7 @@ from qcmatrix.launch.render import render
 from qcmatrix.launch.secrets import redact
 from qcmatrix.memory.ledger import GIB, Footprint, Interval
 from qcmatrix.planner.nodes import commands_per_node
-from qcmatrix.planner.plan import Plan
-from qcmatrix.planner.relax import Hint
+from qcmatrix.planner.plan import Hint, Plan
 from qcmatrix.rules.declare import Breach
 from qcmatrix.rules.judge import Finding
 

@@ -18,10 +18,9 @@ from qcmatrix.answers.schema import (
 from qcmatrix.catalogue.fleets import Fleet
 from qcmatrix.catalogue.models import ResolvedCheckpoint
 from qcmatrix.planner.explain import reasons
-from qcmatrix.planner.lineup import line_up
+from qcmatrix.planner.lineup import families
 from qcmatrix.planner.plan import Plan
 from qcmatrix.planner.rank import trade_offs, why_first
-from qcmatrix.planner.relax import minimal_conflict, nearest_changes
 from qcmatrix.planner.request import Goal, Request
 from qcmatrix.planner.search import Outcomes, search
 
@@ -45,25 +44,25 @@ class Wishes(msgspec.Struct, frozen=True):
 def suggest(wishes: Wishes) -> SuggestAnswer:
     """Plans, or why there is none and what would help.
 
-    With models named, each is answered for. Without, the line-up is tried strongest first: the first that fits gets
-    ``top`` plans, the weaker ones their best plan each.
+    With models named, each is answered for. Without, the line-up is tried strongest first, of each model the first
+    checkpoint that fits: the first model gets ``top`` plans, the weaker ones their best plan each.
     """
     plans: list[PlanAnswer] = []
     refusals: list[RefusalAnswer] = []
     hints: list[HintAnswer] = []
+    named = bool(wishes.checkpoints)
     for fleet in wishes.fleets:
-        found = [
-            search(msgspec.structs.replace(wishes.template, fleet=fleet, checkpoint=checkpoint))
-            for checkpoint in wishes.checkpoints or line_up()
-        ]
+        found = _search_named(wishes, fleet) if named else _search_line_up(wishes, fleet)
         fitting = [outcomes for outcomes in found if outcomes.plans]
         missing = [outcomes for outcomes in found if not outcomes.plans]
         for index, outcomes in enumerate(fitting):
-            top = wishes.top if wishes.checkpoints or index == 0 else 1
+            top = wishes.top if named or index == 0 else 1
             plans.extend(_plans(outcomes.plans[:top]))
-        refusals.extend(_refusal(outcomes, conflict=bool(wishes.checkpoints) or not fitting) for outcomes in missing)
-        if missing and (wishes.checkpoints or not fitting):
-            asked = missing if wishes.checkpoints else _worth_a_hint(missing)
+        refusals.extend(_refusal(outcomes, conflict=named or not fitting) for outcomes in missing)
+        if missing and (named or not fitting):
+            from qcmatrix.planner.relax import nearest_changes  # only on the way to a refusal
+
+            asked = missing if named else _worth_a_hint(missing)
             hints.extend(hint_answer(hint) for outcomes in asked for hint in nearest_changes(outcomes.request))
     return SuggestAnswer(
         schema=SUGGEST_SCHEMA,
@@ -74,12 +73,32 @@ def suggest(wishes: Wishes) -> SuggestAnswer:
     )
 
 
+def _search_named(wishes: Wishes, fleet: Fleet) -> list[Outcomes]:
+    return [_searched(wishes, fleet, checkpoint) for checkpoint in wishes.checkpoints]
+
+
+def _search_line_up(wishes: Wishes, fleet: Fleet) -> list[Outcomes]:
+    found = []
+    for family in families():
+        for checkpoint in family:
+            found.append(_searched(wishes, fleet, checkpoint))
+            if found[-1].plans:
+                break
+    return found
+
+
+def _searched(wishes: Wishes, fleet: Fleet, checkpoint: ResolvedCheckpoint) -> Outcomes:
+    return search(msgspec.structs.replace(wishes.template, fleet=fleet, checkpoint=checkpoint))
+
+
 def _plans(plans: list[Plan]) -> list[PlanAnswer]:
     first = plans[0]
     return [plan_answer(plan, why_first(plan) if plan is first else trade_offs(plan, first)) for plan in plans]
 
 
 def _refusal(outcomes: Outcomes, *, conflict: bool) -> RefusalAnswer:
+    from qcmatrix.planner.relax import minimal_conflict
+
     request = outcomes.request
     return RefusalAnswer(
         fleet=str(request.fleet),

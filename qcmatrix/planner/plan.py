@@ -1,4 +1,4 @@
-"""A plan: a launch with its footprint, findings and bounds."""
+"""A plan: a launch with its footprint, findings and bounds; a hint: a plan for a changed wish."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from qcmatrix.latency.roofline import Bounds, bounds, decode_step_seconds
 from qcmatrix.planner.request import Request
 from qcmatrix.planner.space import Shape
 
-__all__ = ["Plan"]
+__all__ = ["Change", "Hint", "Plan"]
 
 
 class Plan(msgspec.Struct, frozen=True, dict=True):
@@ -51,3 +51,19 @@ class Plan(msgspec.Struct, frozen=True, dict=True):
         running = max(1, min(int(per_engine), deployment.max_num_seqs))
         step = decode_step_seconds(deployment, deployment.context, running)
         return None if step is None else running * self.shape.data_parallel_size / step
+
+
+class Change(msgspec.Struct, frozen=True):
+    """One thing to ask for differently."""
+
+    kind: str
+    """``context``, ``kv-cache-dtype``, ``model``, ``gpus``, ``gpu-memory-utilization``, ``max-num-seqs``, ``vllm``."""
+    text: str
+    request: Request
+
+
+class Hint(msgspec.Struct, frozen=True):
+    """A change, and the plan that it makes possible."""
+
+    change: Change
+    plan: Plan

@@ -12,31 +12,15 @@ from qcmatrix.catalogue.fleets import Fleet
 from qcmatrix.catalogue.models import ResolvedCheckpoint
 from qcmatrix.catalogue.releases import load_release, newest_release
 from qcmatrix.planner.lineup import siblings
-from qcmatrix.planner.plan import Plan
+from qcmatrix.planner.plan import Change, Hint
 from qcmatrix.planner.request import Request, spell_context
 from qcmatrix.planner.search import largest_context, search
 
-__all__ = ["Change", "Hint", "Wish", "minimal_conflict", "nearest_changes"]
+__all__ = ["Wish", "minimal_conflict", "nearest_changes"]
 
 _UTILIZATIONS = (0.95, 0.97)
 _FEW_SEQUENCES = 16
 _MOST_NODES = 4
-
-
-class Change(msgspec.Struct, frozen=True):
-    """One thing to ask for differently."""
-
-    kind: str
-    """``context``, ``kv-cache-dtype``, ``model``, ``gpus``, ``gpu-memory-utilization``, ``max-num-seqs``, ``vllm``."""
-    text: str
-    request: Request
-
-
-class Hint(msgspec.Struct, frozen=True):
-    """A change, and the plan that it makes possible."""
-
-    change: Change
-    plan: Plan
 
 
 def nearest_changes(request: Request) -> list[Hint]:
