@@ -95,7 +95,7 @@ def ledger_lines(memory: MemoryAnswer) -> Iterator[str]:
     yield f"    {'usable, as the driver reports it':<38}{memory.usable_gib:>9.2f}"
     yield f"    {'budget of --gpu-memory-utilization':<38}{memory.budget_gib:>9.2f}"
     for term in memory.terms:
-        if not term.in_budget:
+        if not term.in_budget or term.gib.high < 0.005:
             continue
         yield f"  - {term.name:<38}{term.gib.mid:>9.2f}  {_spread(term.gib)}"
     yield f"  = {'KV cache':<38}{memory.kv_gib.mid:>9.2f}  {_spread(memory.kv_gib)}"

@@ -6,7 +6,7 @@ remembers verdicts by what the rules read: a planner's thousands of launches cos
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from operator import attrgetter
 from typing import Any
 
@@ -40,7 +40,7 @@ _KINDS = {
     "options": "options",
     "env": "env",
 }
-"""What a search varies together. Options and environment cannot be hashed: they are kinds of their own."""
+"""What a search varies together. Options cannot be hashed: they are a kind of their own."""
 
 
 class Finding(msgspec.Struct, frozen=True):
@@ -81,14 +81,14 @@ class _Group:
     def __init__(self, rules: list[Rule]) -> None:
         self._rules = tuple(rules)
         reads = sorted({name for rule in rules for name in rule.reads} - _FIXED)
-        self._getter = attrgetter(*reads) if reads else _nothing
+        self._getter = _key_of(reads)
         self._findings: dict[Any, tuple[Finding, ...]] = {}
 
     def ask(self, deployment: Deployment) -> tuple[Finding, ...]:
         key = self._getter(deployment)
         try:
             found = self._findings.get(key)
-        except TypeError:  # something they read cannot be hashed: options, environment
+        except TypeError:  # something they read cannot be hashed: options
             return self._judge(deployment)
         if found is None:
             if len(self._findings) >= _KEPT:
@@ -102,8 +102,15 @@ class _Group:
         )
 
 
-def _nothing(_: Deployment) -> None:
-    return None
+def _key_of(reads: list[str]) -> Callable[[Deployment], Any]:
+    """What the verdicts of rules that read ``reads`` are remembered by."""
+    if not reads:
+        return lambda _: None
+    if "env" not in reads:
+        return attrgetter(*reads)
+    others = [name for name in reads if name != "env"]
+    rest = attrgetter(*others) if others else lambda _: None
+    return lambda deployment: (tuple(deployment.env.items()), rest(deployment))
 
 
 def _groups(rules: Iterable[Rule]) -> tuple[_Group, ...]:
