@@ -47,7 +47,8 @@ NON_TORCH: dict[str, Group] = {
     "nvlink-ampere": Group(0.05, 0.13, 1.0, 1, "ranks over NVLink before Hopper (from 0.11)"),
     "nvlink-fused": Group(1.6, 2.12, 2.6, 8, "ranks over NVLink with FlashInfer's fused all-reduce (from 0.17)"),
     "pcie": Group(0.10, 0.25, 1.1, 2, "ranks over PCIe"),
-    "unified": Group(0.5, 1.27, 3.0, 3, "memory shared with the CPU: the system's page cache counts too"),
+    "unified": Group(-2.2, 1.27, 3.0, 3, "memory shared with the CPU: the system's page cache counts too"),
+    "unified-counts-everything": Group(-2.2, 0.05, 1.5, 2, "memory shared with the CPU (from 0.27)"),
 }
 """``low`` and ``high`` are wider than the few logs of a group spread, since the next machine is another one. Two ranks
 before 0.11 lie between one GPU and four; an older engine lost 1.8 GiB to NCCL there
@@ -73,7 +74,7 @@ def group_of(
     """The key of :data:`NON_TORCH` for a launch."""
     release = traits(version)
     if gpu.unified_memory:
-        return "unified"
+        return "unified-counts-everything" if release.counts_everything else "unified"
     ranks = tensor_parallel_size * data_parallel_size
     if ranks > 1:
         if gpu.interconnect not in ("nvlink", "xgmi"):
@@ -132,33 +133,39 @@ def activations_gib(
     shared_experts_run: bool = False,
     old_pipeline: bool = False,
     old_engine: bool = False,
+    kernels_timed_twice: bool = False,
 ) -> Estimate:
-    """The computed peak with its scatter.
+    """The computed peak with its scatter, on a first start; a restart with a warm compile cache is its low end.
 
     Where the sampler's warm-up decides, logs agree within 1%; a forward pass is known less well (compiled graphs keep
-    and free buffers as they please), and of the V2 runner no log with all figures is known. Three cases are wide since
-    no log shows them:
+    and free buffers as they please), and of the V2 runner no log with all figures is known. Four cases are wide since
+    no log, or few, shows them:
 
     - ``shared_experts_run``: from 0.11 data parallel ranks gather each other's tokens for the experts, and how the
       scratch space is cut depends on the kernels;
     - ``old_pipeline``: the last pipeline stage before 0.11. A public report of 700,000 tokens needs it to be smaller
       than computed (https://github.com/JamesFincher/vllm-server-config, docs/setup-guide.md, read 2026-11-22);
-    - ``old_engine``: ``VLLM_USE_V1=0``.
+    - ``old_engine``: ``VLLM_USE_V1=0``;
+    - ``kernels_timed_twice``: some starts time the kernels on two copies of the embedding table.
     """
     peak, forward, sampler = profile.peak / _GIB, profile.forward / _GIB, profile.sampler / _GIB
-    kept = peak - max(forward, sampler)
+    compiling = profile.compiling / _GIB
+    kept = peak - max(forward, sampler, compiling)
     # Each of the two candidates has its own scatter; the larger one wins on either side, so that nothing jumps.
     # The scratch space belongs to the forward pass: taken off there, more tokens never make the low end lower.
     scratch = 0.5 * profile.workspace / _GIB if shared_experts_run else 0.0
     low = kept + max(0.98 * sampler, 0.91 * forward - scratch) - 0.02
-    high = kept + max(1.03 * sampler, 1.15 * forward) + 0.05
+    high = kept + max(1.03 * sampler, 1.15 * forward, (2.05 if kernels_timed_twice else 1.03) * compiling) + 0.05
     if profile.second_runner:
         high += 0.5 * profile.copy / _GIB
     if shared_experts_run:
         high += 0.25 * profile.workspace / _GIB
     if old_pipeline or old_engine:
         low = min(low, 0.9 * forward)
-    basis = "sampler warm-up" if profile.sampler >= profile.forward else "forward pass"
+    if compiling > max(sampler, forward):
+        basis = "compiling, on a start with an empty compile cache"
+    else:
+        basis = "sampler warm-up" if sampler >= forward else "forward pass"
     return Estimate(
         Interval(min(peak, max(0.0, low)), peak, max(peak, high)),
         f"computed: tensors of the release's profile run ({basis})",
@@ -169,6 +176,10 @@ _GIB = 1 << 30
 _MIB_PER_LAYER_AND_GRAPH = 0.03
 _MIB_PER_LAYER_GRAPH_AND_TOKEN = 0.00038
 _FIRST_GRAPH = 0.15
+_OF_A_PIECEWISE_GRAPH = 0.87
+_OF_A_FULL_GRAPH = 0.40
+"""What the V2 model runner's estimate counts per graph, as a share of the V1 runner's: it captures the piecewise graphs
+one by one and scales two whole-model graphs up (three logs of 0.29 on an L40S)."""
 
 
 def graphs_gib(
@@ -180,8 +191,14 @@ def graphs_gib(
     pipeline_parallel_size: int,
     capture_sizes: tuple[int, ...] | None = None,
     largest_capture_size: int | None = None,
+    second_runner: bool = False,
+    unified_memory: bool = False,
 ) -> Estimate:
-    """CUDA graphs: a first one, then a cost per layer and graph that grows with the largest batch captured."""
+    """CUDA graphs: a first one, then a cost per layer and graph that grows with the largest batch captured.
+
+    ``second_runner``: by the V2 model runner, which needs no first one; ``unified_memory``: where other processes take
+    and give back memory while it is measured, so that the high end is twice as far away.
+    """
     graphs = graphs_captured(
         version, max_num_seqs, max_num_batched_tokens, sizes=capture_sizes, largest=largest_capture_size
     )
@@ -189,11 +206,16 @@ def graphs_gib(
         return Estimate(Interval.exact(0.0), "no graph is captured")
     layers = architecture.num_hidden_layers / pipeline_parallel_size
     each = _MIB_PER_LAYER_AND_GRAPH + _MIB_PER_LAYER_GRAPH_AND_TOKEN * graphs.largest
-    mid = _FIRST_GRAPH + graphs.count * layers * each / 1024
-    return Estimate(
-        Interval(max(0.0, 0.55 * mid - 0.05), mid, 1.3 * mid + 0.25),
-        f"fitted on 9 logs of 0.19 to 0.22: {graphs.count} graphs, up to {graphs.largest} tokens",
-    )
+    what = f"{graphs.count} graphs, up to {graphs.largest} tokens"
+    if second_runner:
+        piecewise = graphs.count - graphs.full
+        mid = (_OF_A_PIECEWISE_GRAPH * piecewise + _OF_A_FULL_GRAPH * graphs.full) * layers * each / 1024
+        fitted = f"fitted on 3 logs of 0.29 (V2 model runner): {what}"
+    else:
+        mid = _FIRST_GRAPH + graphs.count * layers * each / 1024
+        fitted = f"fitted on 9 logs of 0.19 to 0.22: {what}"
+    beyond = 0.3 * mid + (0.75 if unified_memory else 0.25)
+    return Estimate(Interval(max(0.0, 0.55 * mid - 0.05), mid, mid + beyond), fitted)
 
 
 def startup_gib(version: Version, gpu: Gpu, *, ranks: int) -> Interval:

@@ -222,6 +222,7 @@ def _overhead(case: PublicCase) -> Overhead:
         pipeline_parallel_size=case.pipeline_parallel_size,
         data_parallel_size=case.data_parallel_size,
         enable_expert_parallel=case.enable_expert_parallel,
+        first_stage=not case.stage,
         last_stage=case.stage is None or case.stage == case.pipeline_parallel_size - 1,
     )
 

@@ -300,6 +300,7 @@ def _build(deployment: Deployment) -> _Frame:
             second_runner=_switch(deployment, RUNNER_VARIABLE),
             flashinfer_sampler=_switch(deployment, SAMPLER_VARIABLE),
             old_engine=_switch(deployment, ENGINE_VARIABLE) is False,
+            first_stage=index == 0,
             last_stage=index == stages - 1,
         )
         for index in range(stages)

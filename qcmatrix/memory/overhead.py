@@ -63,6 +63,7 @@ def overhead(
     second_runner: bool | None = None,
     flashinfer_sampler: bool | None = None,
     old_engine: bool = False,
+    first_stage: bool = True,
     last_stage: bool = True,
 ) -> Overhead:
     """What one GPU of a stage needs besides weights and KV cache.
@@ -71,7 +72,8 @@ def overhead(
     ``graphs_estimated``: ``VLLM_MEMORY_PROFILER_ESTIMATE_CUDAGRAPHS`` when it is set; ``None``: the release's default;
     ``second_runner``, ``flashinfer_sampler``: ``VLLM_USE_V2_MODEL_RUNNER``, ``VLLM_USE_FLASHINFER_SAMPLER`` likewise;
     ``old_engine``: ``VLLM_USE_V1`` is 0 and the release still has the V0 engine.
-    ``last_stage``: the stage that samples (the only one without pipeline parallelism).
+    ``first_stage``: the stage with the embedding; ``last_stage``: the one that samples (without pipeline parallelism
+    both are the only one).
     """
     capability = gpu.compute_capability
     profile = peak(
@@ -84,20 +86,24 @@ def overhead(
         data_parallel_size=data_parallel_size,
         enable_expert_parallel=enable_expert_parallel,
         pipeline_parallel_size=pipeline_parallel_size,
+        first_stage=first_stage,
         last_stage=last_stage,
+        compiled=cuda_graphs,
         large_cublas=capability is None or capability >= (9, 0),
         deep_gemm=capability is not None and gpu.vendor == "nvidia" and (9, 0) <= capability < (12, 0),
         multiprocessors=MULTIPROCESSORS.get(capability, 132) if capability is not None else 132,
         second_runner=second_runner,
         flashinfer_sampler=flashinfer_sampler,
     )
-    early = traits(version).nccl_in_budget
+    release = traits(version)
+    early = release.nccl_in_budget
     activations = activations_gib(
         profile,
         # Logs of 0.10 with data parallel experts agree with the formula within 1%; none of a later release is known.
         shared_experts_run=architecture.moe is not None and data_parallel_size > 1 and not early,
         old_pipeline=early and pipeline_parallel_size > 1 and last_stage,
         old_engine=old_engine and early,
+        kernels_timed_twice=release.kernels_timed_twice,
     )
     non_torch = non_torch_gib(
         version,
@@ -112,8 +118,9 @@ def overhead(
         Term("non-torch", non_torch.gib, basis=non_torch.basis),
     ]
     if cuda_graphs:
-        release = traits(version)
         counted = release.graphs_in_budget if graphs_estimated is None else graphs_estimated and release.graphs_profiled
+        if profile.second_runner and not release.second_runner_profiles_graphs:
+            counted = False
         graphs = graphs_gib(
             architecture,
             version,
@@ -122,6 +129,8 @@ def overhead(
             pipeline_parallel_size=pipeline_parallel_size,
             capture_sizes=capture_sizes,
             largest_capture_size=largest_capture_size,
+            second_runner=profile.second_runner,
+            unified_memory=gpu.unified_memory,
         )
         terms.append(Term("cuda graphs", graphs.gib, in_budget=counted, basis=graphs.basis))
     inside = outside = Interval.exact(0.0)

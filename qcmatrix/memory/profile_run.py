@@ -59,6 +59,13 @@ class Traits(msgspec.Struct, frozen=True):
     """From 0.17 Hopper and Blackwell fuse all-reduce and norm with FlashInfer's workspace."""
     deep_gemm: bool
     """From 0.11.0 FP8 block experts run on DeepGEMM where the card can (``VLLM_USE_DEEP_GEMM`` is 1)."""
+    kernels_timed: bool
+    """From 0.11.1 (torch 2.9) Inductor times fused kernels on dummy inputs while the profile run compiles the model
+    (``benchmark_combo_kernel``), the embedding table among them: a cold start reaches a higher peak than a restart."""
+    kernels_timed_twice: bool
+    """From 0.27 (torch 2.13) two of six public logs of such a start show the table twice."""
+    second_runner_profiles_graphs: bool
+    """From 0.29 the V2 model runner estimates its CUDA graphs; before, its ``profile_cudagraph_memory`` returns 0."""
 
 
 def _at_least(version: Version, bound: str) -> bool:
@@ -81,6 +88,9 @@ def traits(version: Version) -> Traits:
         full_cudagraphs=_at_least(version, "0.11.0"),
         fused_allreduce=_at_least(version, "0.17.0"),
         deep_gemm=_at_least(version, "0.11.0"),
+        kernels_timed=_at_least(version, "0.11.1"),
+        kernels_timed_twice=_at_least(version, "0.27.0"),
+        second_runner_profiles_graphs=_at_least(version, "0.29.0"),
     )
 
 
@@ -110,6 +120,8 @@ class Profile(msgspec.Struct, frozen=True):
     """What the sampler's warm-up reaches; 0 on a stage without it."""
     forward: float
     """What the forward pass reaches."""
+    compiling: float
+    """What compiling the model reaches on a start with an empty compile cache; 0 where nothing is compiled."""
     workspace: float
     """Scratch space of the expert layers (part of both)."""
     copy: float
@@ -124,6 +136,8 @@ class Graphs(msgspec.Struct, frozen=True):
     count: int
     largest: int
     """Tokens."""
+    full: int
+    """How many of them are of the whole model (the others are piecewise)."""
 
 
 def graphs_captured(
@@ -149,10 +163,8 @@ def graphs_captured(
         largest = min(largest, max_num_batched_tokens)
         captured = [size for size in (1, 2, 4) if size <= largest]
         captured += [*range(8, min(largest + 1, 256), 8), *range(256, largest + 1, 16)]
-    count = len(captured)
-    if release.full_cudagraphs:
-        count += sum(1 for size in captured if size <= max_num_seqs)
-    return Graphs(count, max(captured, default=0))
+    full = sum(1 for size in captured if size <= max_num_seqs) if release.full_cudagraphs else 0
+    return Graphs(len(captured) + full, max(captured, default=0), full)
 
 
 def _sampler(
@@ -257,7 +269,9 @@ def peak(
     data_parallel_size: int,
     enable_expert_parallel: bool,
     pipeline_parallel_size: int,
+    first_stage: bool,
     last_stage: bool,
+    compiled: bool,
     large_cublas: bool,
     deep_gemm: bool,
     multiprocessors: int,
@@ -266,6 +280,7 @@ def peak(
 ) -> Profile:
     """The profile run of one stage.
 
+    ``compiled``: ``torch.compile`` is on (no ``--enforce-eager``);
     ``large_cublas``: compute capability 9.0 or later; ``deep_gemm``: 9.0, 10.x; ``multiprocessors``: of the GPU (about
     130 when not known); ``second_runner``: ``VLLM_USE_V2_MODEL_RUNNER`` when it is set;
     ``flashinfer_sampler``: ``VLLM_USE_FLASHINFER_SAMPLER`` likewise (up to 0.11.0 FlashInfer, which `pip install vllm`
@@ -323,13 +338,18 @@ def peak(
             )
             + (workspace if t.workspace_manager else 0)
         )
+    compiling = 0.0
+    if compiled and first_stage and t.kernels_timed:
+        embedding = architecture.vocab_size * architecture.hidden_size * 2 / tensor_parallel_size
+        compiling = fixed + embedding + row
     kept = 0.0
     if v2 and t.counts_everything and last_stage:
         kept = max_num_seqs * architecture.vocab_size * 4  # counts of the tokens each request has produced
     return Profile(
-        peak=max(forward, sampler) + kept,
+        peak=max(forward, sampler, compiling) + kept,
         sampler=sampler,
         forward=forward,
+        compiling=compiling,
         workspace=workspace,
         copy=seqs * architecture.vocab_size * 4,
         second_runner=v2,

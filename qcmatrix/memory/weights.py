@@ -209,7 +209,7 @@ def _stages(
         compute_capability=compute_capability,
         version=version,
     )
-    plain = PLAIN._replace(rounds_to=scheme.rounds_to, allocated=allocated)
+    plain = PLAIN._replace(rounds_to=scheme.rounds_to, allocated=allocated, keeps_rest=scheme.keeps_rest)
     quantized = _layer_sizes(shape, ranks, scheme, plain, quantization.unquantized, version)
     kept = set(quantization.unquantized_layers)
     whole = _layer_sizes(shape, ranks, plain, plain, (), version) if kept else quantized

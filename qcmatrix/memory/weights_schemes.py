@@ -22,7 +22,11 @@ https://github.com/vllm-project/vllm/blob/v0.29.0/vllm/model_executor/layers/fus
 _TRTLLM_ROUNDS_FROM = parse_version("0.31.0")
 """From here 16 bit experts on compute capability 10.x are rounded up to 128 columns for FlashInfer's TRT-LLM kernel:
 https://github.com/vllm-project/vllm/blob/v0.31.0/vllm/model_executor/layers/fused_moe/oracle/unquantized.py."""
+_KEEPS_REST_FROM = parse_version("0.20.0")
+"""From here vLLM runs on PyTorch 2.11 (``requirements/cuda.txt`` of 0.19.1: 2.10)."""
 _MIB = 1 << 20
+_LARGEST_REST_KEPT = 1 / 12
+"""Share of a segment. Logs of 0.21 to 0.29: rests of 6.3% are kept, of 10.7% split off (``data/public_cases.jsonl``)."""
 _SMALLEST_REFINED_BLOCK = 32
 _SMALLEST_GROUP = 32
 _NATIVE_FP8 = (8, 9)
@@ -62,6 +66,8 @@ class Scheme(NamedTuple):
     keeps_zero_points: bool = False
     allocated: bool = False
     """Count what PyTorch's allocator takes, not only what the tensors need."""
+    keeps_rest: bool = False
+    """The allocator of PyTorch 2.11 and later: it splits a large tensor's segment less often."""
 
 
 PLAIN = Scheme(Kind.PLAIN)
@@ -95,6 +101,7 @@ def scheme_of(
         not as_created and compute_capability is not None and compute_capability < _NATIVE_FP8,
         as_created or compute_capability == _MACHETE,
         allocated,
+        version >= _KEEPS_REST_FROM,
     )
 
 
@@ -202,11 +209,13 @@ def _tensor(scheme: Scheme, size: int) -> int:
     """Bytes that a tensor of ``size`` bytes takes: more than ``size`` when the allocator's share is asked for.
 
     PyTorch gives a tensor from 10 MiB its own segment, a multiple of 2 MiB, and splits the rest off only when it is
-    more than 1 MiB: https://github.com/pytorch/pytorch/blob/v2.9.0/c10/cuda/CUDACachingAllocator.cpp.
+    more than 1 MiB: https://github.com/pytorch/pytorch/blob/v2.9.0/c10/cuda/CUDACachingAllocator.cpp. Logs of releases
+    on PyTorch 2.11 and later show larger rests of large segments as well.
     """
     if scheme.allocated and size >= 10 * _MIB:
         rest = -size % (2 * _MIB)
-        return size + rest if rest <= _MIB else size
+        kept = rest <= _MIB or (scheme.keeps_rest and rest <= _LARGEST_REST_KEPT * (size + rest))
+        return size + rest if kept else size
     return size
 
 
