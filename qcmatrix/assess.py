@@ -12,7 +12,7 @@ from qcmatrix.catalogue.releases import Release
 from qcmatrix.deployment import Deployment
 from qcmatrix.errors import RequestError
 from qcmatrix.launch.launch import Launch
-from qcmatrix.launch.parsed import Problem
+from qcmatrix.launch.parsed import Problem, ProblemKind
 from qcmatrix.memory.footprint import footprint
 from qcmatrix.memory.ledger import Fit, Footprint
 from qcmatrix.resolve import Resolver
@@ -21,6 +21,18 @@ from qcmatrix.rules.declare import Fix, Outcome, Unknown
 from qcmatrix.rules.judge import Finding, Judge, worst_first
 
 __all__ = ["Assessment", "Assessor", "LaunchVerdict", "with_fix"]
+
+
+_UNREAD = frozenset(
+    {
+        ProblemKind.BAD_VALUE,
+        ProblemKind.BAD_CHOICE,
+        ProblemKind.MISSING_VALUE,
+        ProblemKind.AMBIGUOUS_FLAG,
+        ProblemKind.UNEXPANDED,
+        ProblemKind.CONFIG_FILE,
+    }
+)
 
 
 class LaunchVerdict(StrEnum):
@@ -92,7 +104,9 @@ class Assessor:
     def assess(self, launch: Launch, problems: tuple[Problem, ...] = ()) -> Assessment:
         """Everything about ``launch``."""
         deployment = self.resolve(launch, problems)
-        ledger = _sized(deployment)
+        # Words that were not read, or not seen, may have changed every figure: none is better than a wrong one.
+        unread = any(problem.kind in _UNREAD for problem in problems)
+        ledger = None if unread else _sized(deployment)
         return Assessment(launch, deployment, ledger, self._judge.judge(deployment, ledger))
 
     def finish(

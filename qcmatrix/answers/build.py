@@ -22,7 +22,7 @@ from qcmatrix.catalogue.releases import Release
 from qcmatrix.latency.roofline import Bounds, bounds
 from qcmatrix.launch.launch import Launch
 from qcmatrix.launch.render import render
-from qcmatrix.launch.secrets import redact
+from qcmatrix.launch.secrets import redact, scrub
 from qcmatrix.memory.ledger import GIB, Footprint, Interval
 from qcmatrix.planner.nodes import commands_per_node
 from qcmatrix.planner.plan import Hint, Plan
@@ -50,38 +50,44 @@ def env_of(launch: Launch) -> dict[str, str]:
     return dict(redact(launch).env)
 
 
-def plan_answer(plan: Plan, why: str) -> PlanAnswer:
-    """One suggestion, as published."""
+def plan_answer(plan: Plan, why: str, fixes: Mapping[str, str]) -> PlanAnswer:
+    """One suggestion, as published; ``fixes`` holds the judged fix of a rule by its id."""
     assessment, request = plan.assessment, plan.request
     if assessment.footprint is None:  # a plan serves, and what serves has been sized
         raise ValueError("a plan without a footprint")
     release = request.release
-    nodes = tuple(
-        NodeAnswer(
-            node=each.node,
-            before=each.before,
-            argv=None if each.launch is None else argv_of(each.launch, release),
-            env={} if each.launch is None else env_of(each.launch),
-        )
-        for each in commands_per_node(assessment.launch, plan.shape, request.fleet, release)
-    )
     return PlanAnswer(
         fleet=str(request.fleet),
         model=request.checkpoint.checkpoint.repository,
         release=release.name,
         argv=argv_of(assessment.launch, release),
         env=env_of(assessment.launch),
-        nodes=nodes,
+        nodes=_nodes(plan),
         verdict=assessment.verdict.value,
         evidence=evidence_of(assessment),
         memory=memory_answer(assessment.footprint),
         latency=latency_answer(plan.latency),
-        findings=tuple(finding_answer(finding) for finding in assessment.findings),
+        findings=tuple(finding_answer(finding, fixes.get(finding.rule.id)) for finding in assessment.findings),
         why=why,
     )
 
 
-def launch_answer(assessment: Assessment, fixes: Mapping[str, str]) -> LaunchAnswer:
+def _nodes(plan: Plan) -> tuple[NodeAnswer, ...]:
+    request = plan.request
+    return tuple(
+        NodeAnswer(
+            node=each.node,
+            before=each.before,
+            argv=None if each.launch is None else argv_of(each.launch, request.release),
+            env={} if each.launch is None else env_of(each.launch),
+        )
+        for each in commands_per_node(plan.assessment.launch, plan.shape, request.fleet, request.release)
+    )
+
+
+def launch_answer(
+    assessment: Assessment, fixes: Mapping[str, str], secrets: frozenset[str] = frozenset()
+) -> LaunchAnswer:
     """One checked launch, as published; ``fixes`` holds the judged fix of a rule by its id."""
     deployment = assessment.deployment
     sized = assessment.footprint is not None
@@ -94,7 +100,7 @@ def launch_answer(assessment: Assessment, fixes: Mapping[str, str]) -> LaunchAns
         verdict=assessment.verdict.value,
         evidence=evidence_of(assessment),
         memory=memory_answer(assessment.footprint) if assessment.footprint is not None else None,
-        findings=tuple(finding_answer(finding, fixes.get(finding.rule.id)) for finding in assessment.findings),
+        findings=tuple(finding_answer(f, fixes.get(f.rule.id), secrets) for f in assessment.findings),
         latency=latency_answer(bounds(deployment)) if sized else None,
     )
 
@@ -107,22 +113,24 @@ def hint_answer(hint: Hint) -> HintAnswer:
         text=hint.change.text,
         fleet=str(request.fleet),
         model=request.checkpoint.checkpoint.repository,
+        release=request.release.name,
         argv=argv_of(launch, request.release),
         env=env_of(launch),
+        nodes=_nodes(hint.plan),
     )
 
 
-def finding_answer(finding: Finding, fix: str | None = None) -> FindingAnswer:
-    """One finding, as published."""
+def finding_answer(finding: Finding, fix: str | None = None, secrets: frozenset[str] = frozenset()) -> FindingAnswer:
+    """One finding, as published; no text repeats one of ``secrets``."""
     verdict = finding.verdict
     return FindingAnswer(
         rule=finding.rule.id,
         severity=finding.severity.value,
-        because=verdict.because,
-        fix=fix,
+        because=scrub(verdict.because, secrets),
+        fix=None if fix is None else scrub(fix, secrets),
         outcome=finding.outcome.value if finding.outcome is not None else "unknown",
         level=finding.rule.level.value,
-        error=verdict.error if isinstance(verdict, Breach) else "",
+        error=scrub(verdict.error, secrets) if isinstance(verdict, Breach) else "",
     )
 
 
@@ -151,6 +159,7 @@ def latency_answer(found: Bounds) -> LatencyAnswer:
     """The bounds, as published."""
     return LatencyAnswer(
         prompt_tokens=found.prompt_tokens,
+        attention=found.attention,
         prefill_seconds_at_least=_round(found.prefill_seconds),
         decode_milliseconds_at_least=_round(found.decode_milliseconds),
         decode_empty_context_milliseconds_at_least=_round(found.decode_empty_milliseconds),

@@ -16,6 +16,7 @@ from qcmatrix.errors import RequestError
 from qcmatrix.fixes import judged_fixes
 from qcmatrix.launch.parse import parse
 from qcmatrix.launch.parsed import Parsed
+from qcmatrix.launch.secrets import secret_values
 
 __all__ = ["Checked", "check"]
 
@@ -61,6 +62,6 @@ def check(
     for fleet in fleets:
         assessor = Assessor(known, fleet, facts)
         assessment = assessor.assess(parsed.launch, parsed.problems)
-        answer = launch_answer(assessment, judged_fixes(assessor, assessment))
+        answer = launch_answer(assessment, judged_fixes(assessor, assessment), secret_values(words))
         checked.append(Checked(tuple(words), parsed, assessment, answer))
     return tuple(checked)

@@ -95,6 +95,8 @@ class LatencyAnswer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Lower bounds, not predictions; ``null`` where the card's peak is not known."""
 
     prompt_tokens: int
+    attention: Literal["bf16", "fp8"]
+    """The precision in which attention is taken to run: FP8 halves its bound where the KV cache is FP8."""
     prefill_seconds_at_least: float | None
     decode_milliseconds_at_least: float | None
     decode_empty_context_milliseconds_at_least: float | None
@@ -150,8 +152,10 @@ class HintAnswer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     text: str
     fleet: str
     model: str
+    release: str
     argv: tuple[str, ...]
     env: dict[str, str]
+    nodes: tuple[NodeAnswer, ...]
 
 
 class SuggestAnswer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -15,14 +15,16 @@ from qcmatrix.answers.schema import (
     RefusalAnswer,
     SuggestAnswer,
 )
+from qcmatrix.assess import LaunchVerdict
 from qcmatrix.catalogue.fleets import Fleet
 from qcmatrix.catalogue.models import ResolvedCheckpoint
+from qcmatrix.fixes import judged_fixes
 from qcmatrix.planner.explain import reasons
 from qcmatrix.planner.lineup import families
 from qcmatrix.planner.plan import Plan
 from qcmatrix.planner.rank import trade_offs, why_first
 from qcmatrix.planner.request import Goal, Request
-from qcmatrix.planner.search import Outcomes, search
+from qcmatrix.planner.search import Outcomes, assessor_for, search
 
 __all__ = ["Wishes", "suggest"]
 
@@ -53,17 +55,15 @@ def suggest(wishes: Wishes) -> SuggestAnswer:
     named = bool(wishes.checkpoints)
     for fleet in wishes.fleets:
         found = _search_named(wishes, fleet) if named else _search_line_up(wishes, fleet)
-        fitting = [outcomes for outcomes in found if outcomes.plans]
+        # A weaker model that starts serves more than a stronger one that may not.
+        fitting = sorted((outcomes for outcomes in found if outcomes.plans), key=_is_tight)
         missing = [outcomes for outcomes in found if not outcomes.plans]
         for index, outcomes in enumerate(fitting):
             top = wishes.top if named or index == 0 else 1
             plans.extend(_plans(outcomes.plans[:top]))
         refusals.extend(_refusal(outcomes, conflict=named or not fitting) for outcomes in missing)
         if missing and (named or not fitting):
-            from qcmatrix.planner.relax import nearest_changes  # only on the way to a refusal
-
-            asked = missing if named else _worth_a_hint(missing)
-            hints.extend(hint_answer(hint) for outcomes in asked for hint in nearest_changes(outcomes.request))
+            hints.extend(_hints(missing if named else _worth_a_hint(missing)))
     return SuggestAnswer(
         schema=SUGGEST_SCHEMA,
         request=_request(wishes),
@@ -91,9 +91,20 @@ def _searched(wishes: Wishes, fleet: Fleet, checkpoint: ResolvedCheckpoint) -> O
     return search(msgspec.structs.replace(wishes.template, fleet=fleet, checkpoint=checkpoint))
 
 
+def _is_tight(outcomes: Outcomes) -> bool:
+    return outcomes.plans[0].assessment.verdict is LaunchVerdict.TIGHT
+
+
 def _plans(plans: list[Plan]) -> list[PlanAnswer]:
     first = plans[0]
-    return [plan_answer(plan, why_first(plan) if plan is first else trade_offs(plan, first)) for plan in plans]
+    return [
+        plan_answer(plan, why_first(plan) if plan is first else trade_offs(plan, first), _fixes(plan)) for plan in plans
+    ]
+
+
+def _fixes(plan: Plan) -> dict[str, str]:
+    request = plan.request
+    return judged_fixes(assessor_for(request.release, request.fleet, request.checkpoint), plan.assessment)
 
 
 def _refusal(outcomes: Outcomes, *, conflict: bool) -> RefusalAnswer:
@@ -106,6 +117,14 @@ def _refusal(outcomes: Outcomes, *, conflict: bool) -> RefusalAnswer:
         because=tuple(ReasonAnswer(reason.rule, reason.text) for reason in reasons(outcomes)[:_REASONS]),
         conflict=tuple(wish.text for wish in minimal_conflict(request)) if conflict else (),
     )
+
+
+def _hints(missing: list[Outcomes]) -> list[HintAnswer]:
+    """The nearest changes first, whichever model they speak of."""
+    from qcmatrix.planner.relax import distance, nearest_changes  # only on the way to a refusal
+
+    found = [(outcomes.request, hint) for outcomes in missing for hint in nearest_changes(outcomes.request)]
+    return [hint_answer(hint) for _, hint in sorted(found, key=lambda pair: distance(*pair))]
 
 
 def _worth_a_hint(missing: list[Outcomes]) -> list[Outcomes]:

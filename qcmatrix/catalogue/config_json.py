@@ -34,6 +34,7 @@ SUPPORTED: dict[str, str] = {
 }
 """Architectures that the memory formulas cover -> which kind of layer they have."""
 
+_LLAMA = frozenset({"LlamaForCausalLM", "MistralForCausalLM"})
 _QWEN2 = frozenset({"Qwen2ForCausalLM", "Qwen2MoeForCausalLM"})
 _QK_NORM = frozenset({"Qwen3ForCausalLM", "Qwen3MoeForCausalLM", "Qwen3NextForCausalLM"})
 _TOOL_PARSERS = ((re.compile(r"qwen3-?coder"), "qwen3_coder"), (re.compile(r"qwen[23]"), "hermes"))
@@ -144,7 +145,8 @@ def _architecture(keys: _Keys, name: str) -> Architecture | None:
     if head_dim is None and hidden % heads and not keys.problems:
         keys.problems.append(f"`head_dim` is missing, and `hidden_size` {hidden} is not a multiple of {heads} heads")
     theta, scaling = _positions(keys)
-    kv_heads = keys.size("num_key_value_heads", heads)
+    # Only Llama's configuration takes the number of heads where the key is missing; the Qwen classes have their own.
+    kv_heads = keys.size("num_key_value_heads", heads) if name in _LLAMA else keys.size("num_key_value_heads")
     if heads % kv_heads and not keys.problems:
         keys.problems.append(f"`num_key_value_heads` {kv_heads} does not divide `num_attention_heads` {heads}")
     moe = _moe(keys, name, layers) if kind != "dense" else None

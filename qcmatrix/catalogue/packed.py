@@ -27,7 +27,7 @@ class Packed(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
     """In the order in which names are looked up and shown: the Coder family first."""
 
 
-_FAMILIES = ("qwen3-coder", "qwen3", "qwen2.5-coder", "qwen2.5")
+_FAMILIES = ("qwen3-coder", "qwen3", "qwen2.5-coder", "qwen2.5", "llama")
 
 
 def pack(data: Path = DATA) -> Packed:

@@ -29,6 +29,9 @@ _COMMANDS = {
 }
 
 
+_NOTES = 20  # more problems than this say the same: it is another kind of file
+
+
 class _LazyGroup(click.Group):
     """Imports a command only when it is used: ``--version`` should not wait for the planner."""
 
@@ -74,8 +77,11 @@ def main() -> None:
 
 def _run() -> int:
     try:
-        result: Any = cli.main(standalone_mode=False)
+        plain = bool(os.environ.get("NO_COLOR")) or os.environ.get("TERM") == "dumb"
+        result: Any = cli.main(standalone_mode=False, color=False if plain else None)
         sys.stdout.flush()
+    except SystemExit:
+        return 0  # click leaves this way when the reader has gone (`| head`)
     except UserError as error:
         _complain(error.what, *error.notes)
         return int(error.exit_code)
@@ -101,5 +107,7 @@ def _run() -> int:
 
 def _complain(what: str, *notes: str) -> None:
     click.echo(f"{click.style('error', fg='red', bold=True)}: {what}", err=True)
-    for note in notes:
+    for note in notes[:_NOTES]:
         click.echo(f"  = {note}", err=True)
+    if len(notes) > _NOTES:
+        click.echo(f"  = and {len(notes) - _NOTES} more", err=True)

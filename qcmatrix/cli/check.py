@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterator
 
 import click
 import msgspec
 
 from qcmatrix.answers.check import Checked, check
-from qcmatrix.answers.schema import CHECK_SCHEMA, CheckAnswer
+from qcmatrix.answers.schema import CHECK_SCHEMA, CheckAnswer, FindingAnswer
 from qcmatrix.catalogue.fleets import parse_fleet
 from qcmatrix.catalogue.models import resolve_model
 from qcmatrix.catalogue.releases import load_release
 from qcmatrix.cli import text as style
 from qcmatrix.cli.options import gpus_option, json_option, model_option, vllm_option
-from qcmatrix.errors import ExitCode
+from qcmatrix.errors import ExitCode, RequestError
 from qcmatrix.launch.secrets import redact_argv
-from qcmatrix.launch.shell import split_shell
+from qcmatrix.launch.shell import count_launches, split_shell
 from qcmatrix.rules.declare import Breach, Severity
 from qcmatrix.rules.judge import Finding
 
 _SERVES = ("starts", "tight")
+_OPERATORS = frozenset({"&&", "||", ";", "|", "&", ">", ">>", "<", "2>&1"})
 
 
 @click.command(
@@ -47,6 +49,9 @@ def check_command(gpus: str, vllm: str | None, model: str | None, as_json: bool,
         fleets=fleets,
         checkpoint=None if model is None else resolve_model(model),
     )
+    hint = checked[0].parsed.release_hint
+    if vllm and hint and hint != checked[0].answer.release:
+        click.echo(f"the command names vLLM {hint}; judged as {checked[0].answer.release}, as --vllm says", err=True)
     if as_json:
         answer = CheckAnswer(schema=CHECK_SCHEMA, launches=tuple(each.answer for each in checked))
         click.echo(msgspec.json.format(msgspec.json.encode(answer), indent=2))
@@ -66,8 +71,16 @@ def check_command(gpus: str, vllm: str | None, model: str | None, as_json: bool,
 def _command(command: tuple[str, ...]) -> tuple[tuple[str, ...], dict[str, str]]:
     """The command's words and environment; one argument that holds a whole command is split as a shell would."""
     if len(command) > 1 or not any(character.isspace() for character in command[0]):
+        operator = next((word for word in command if word in _OPERATORS), None)
+        if operator is not None:
+            raise RequestError(
+                f"{operator!r} is the shell's, not vLLM's", "give the whole command line as one quoted string"
+            )
         return command, {}
     found = split_shell(command[0])
+    several = count_launches(command[0])
+    if several > 1:
+        click.echo(f"the text holds {several} vLLM commands: only the first is checked", err=True)
     return found.argv, found.env
 
 
@@ -77,22 +90,22 @@ def _lines(checked: Checked) -> Iterator[str]:
         f"{style.bold(answer.model)} on {style.bold(answer.fleet)}, vLLM {answer.release}: "
         f"{style.paint_verdict(answer.verdict)}"
     )
-    yield f"  {style.evidence_text(answer.evidence)}"
+    yield from style.wrapped(style.evidence_text(answer.evidence, answer.release), first="  ", rest="    ")
     named = checked.parsed.launch.model
     if named and named != answer.model:
         yield from style.wrapped(f"facts of {answer.model} taken for {named}", first="  ", rest="    ")
-    fixes = {finding.rule: finding.fix for finding in answer.findings}
-    for finding in checked.assessment.findings:
+    for finding, told in zip(checked.assessment.findings, answer.findings, strict=True):
         if finding.severity is not Severity.INFO or finding is _first_note(checked):
             yield ""
-        yield from _finding(checked, finding, fixes[finding.rule.id])
+        yield from _finding(checked, finding, told)
     if answer.memory is not None:
         yield ""
         yield from style.ledger_lines(answer.memory)
     if answer.latency is not None:
         yield from style.latency_lines(answer.latency)
     counts = [
-        f"{sum(f.severity == severity for f in answer.findings)} {severity}s" for severity in ("error", "warning")
+        style.counted(sum(f.severity == severity for f in answer.findings), severity)
+        for severity in ("error", "warning")
     ]
     yield ""
     yield f"{answer.verdict}: {', '.join(counts)}"
@@ -103,23 +116,24 @@ def _first_note(checked: Checked) -> Finding | None:
     return next(notes, None)
 
 
-def _finding(checked: Checked, finding: Finding, fix: str | None) -> Iterator[str]:
-    rule, verdict = finding.rule, finding.verdict
+def _finding(checked: Checked, finding: Finding, told: FindingAnswer) -> Iterator[str]:
+    rule, fix = finding.rule, told.fix
     severity = finding.severity.value
     head = f"{severity}[{rule.id}]"
     note = finding.severity is Severity.INFO
-    lines = list(style.wrapped(f"{head}: {verdict.because if note else _lower_first(rule.title)}", first="", rest="  "))
+    lines = list(style.wrapped(f"{head}: {told.because if note else _lower_first(rule.title)}", first="", rest="  "))
     yield lines[0].replace(head, style.paint_severity(severity, head), 1)
     yield from lines[1:]
     if not note:
         words = _marked_words(checked, finding)
         if words:
             yield "  --> command line"
-            yield f"  | {words}"
-            yield f"  | {'^' * min(len(words), style.width() - 4)}"
-        yield from style.wrapped(verdict.because, first="  | " if words else "  = ", rest="  | " if words else "    ")
-        if isinstance(verdict, Breach) and verdict.error:
-            yield from style.wrapped(f"vLLM says: {verdict.error}", first="  = ", rest="    ")
+            shown = textwrap.shorten(words, style.width() - 4, placeholder=" ...")
+            yield f"  | {shown}"
+            yield f"  | {'^' * len(shown)}"
+        yield from style.wrapped(told.because, first="  | " if words else "  = ", rest="  | " if words else "    ")
+        if told.error:
+            yield from style.wrapped(f"vLLM says: {told.error}", first="  = ", rest="    ")
         release = checked.assessment.deployment.release.name
         known = f"holds for vLLM {rule.holds} (yours: {release}); {rule.level.value}"
         yield from style.wrapped(known, first="  = ", rest="    ")
@@ -145,4 +159,5 @@ def _marked_words(checked: Checked, finding: Finding) -> str:
 
 
 def _lower_first(text: str) -> str:
-    return text if text[:2].isalpha() and text[:2].isupper() else text[:1].lower() + text[1:]
+    first = text.partition(" ")[0]
+    return text if any(letter.isupper() for letter in first[1:]) else text[:1].lower() + text[1:]

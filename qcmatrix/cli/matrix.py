@@ -9,7 +9,7 @@ import msgspec
 
 from qcmatrix.cli import text as style
 from qcmatrix.cli.options import json_option
-from qcmatrix.errors import ExitCode
+from qcmatrix.errors import ExitCode, FileProblem
 from qcmatrix.matrix.entries import read_matrix
 from qcmatrix.matrix.validate import judge_entry
 
@@ -19,6 +19,8 @@ from qcmatrix.matrix.validate import judge_entry
 @json_option()
 def matrix_command(path: Path, as_json: bool) -> int:
     """List the entries of matrix.toml, each checked against the rules and the memory model."""
+    if not path.exists():
+        raise FileProblem(f"{path}: no such file", "run it in a checkout that has one, or name another with --file")
     judged = [judge_entry(entry) for entry in read_matrix(path)]
     if as_json:
         click.echo(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Iterable, Iterator, Sequence
 
 import click
 
@@ -18,8 +19,8 @@ def rule_command(rule_id: str) -> None:
 
     rule = find_rule(rule_id)
     click.echo(style.bold(rule.id))
-    click.echo(rule.page)
-    click.echo("")
+    for line in _page_lines(rule.page):
+        click.echo(line)
     for name, value in (
         ("Holds for vLLM", str(rule.holds)),
         ("Outcome", f"{rule.outcome.value} ({rule.outcome.severity.value})"),
@@ -32,6 +33,17 @@ def rule_command(rule_id: str) -> None:
         click.echo(f"{'Source:':<16}{source.url}")
         for line in style.wrapped(f"{source.level.value}: {source.quote}", first=" " * 16, rest=" " * 18):
             click.echo(line)
+
+
+def _page_lines(page: str) -> Iterator[str]:
+    """A rule's docstring at the terminal's width: its headings alone, its paragraphs and list items folded anew."""
+    for paragraph in page.split("\n\n"):
+        head, _, body = paragraph.partition("\n")
+        if body:
+            yield head
+        for item in re.split(r"\n(?=- )", body or head):
+            yield from style.wrapped(item, first="", rest="  " if item.startswith("- ") else "")
+        yield ""
 
 
 @click.command("rules")

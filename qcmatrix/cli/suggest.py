@@ -124,10 +124,10 @@ def _model_plans(plans: list[PlanAnswer], *, explain: bool) -> Iterator[str]:
     first, *rest = plans
     yield ""
     yield f"{style.bold(first.model)}: {style.paint_verdict(first.verdict)}"
-    yield f"  {style.evidence_text(first.evidence)}"
+    yield from style.wrapped(style.evidence_text(first.evidence, first.release), first="  ", rest="    ")
     yield from style.wrapped(f"first because: {first.why}", first="  ", rest="    ")
     yield ""
-    yield from _commands(first)
+    yield from _commands(first.nodes)
     yield ""
     yield from style.ledger_lines(first.memory)
     yield from style.latency_lines(first.latency)
@@ -139,12 +139,12 @@ def _model_plans(plans: list[PlanAnswer], *, explain: bool) -> Iterator[str]:
     for number, plan in enumerate(rest, start=2):
         yield ""
         yield from style.wrapped(f"{number}. {_shape(plan)}: {plan.why}", first="", rest="   ")
-        yield from _commands(plan)
+        yield from _commands(plan.nodes)
 
 
-def _commands(plan: PlanAnswer) -> Iterator[str]:
-    several = len(plan.nodes) > 1
-    for node in plan.nodes:
+def _commands(nodes: tuple[NodeAnswer, ...]) -> Iterator[str]:
+    several = len(nodes) > 1
+    for node in nodes:
         if several:
             yield f"# node {node.node}{' (HEAD_NODE_IP is its address)' if node.node == 0 else ''}"
         yield from _node(node)
@@ -193,9 +193,8 @@ def _hints(answer: SuggestAnswer) -> Iterator[str]:
     yield ""
     yield "What would help (each solved again):"
     for hint in answer.hints:
-        about = f" [{hint.model.rpartition('/')[2]} on {hint.fleet}]"
+        about = f" [{hint.model.rpartition('/')[2]} on {hint.fleet}, vLLM {hint.release}]"
         yield from style.wrapped(f"hint: {hint.text}{about}", first="  ", rest="    ")
-    nearest = answer.hints[0]
     yield ""
     yield "The command for the first hint:"
-    yield style.shell_text(nearest.argv, nearest.env)
+    yield from _commands(answer.hints[0].nodes)

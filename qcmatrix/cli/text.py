@@ -12,10 +12,11 @@ import click
 
 from qcmatrix.answers.schema import Estimate, EvidenceAnswer, LatencyAnswer, MemoryAnswer
 from qcmatrix.launch.shell import join_shell
-from qcmatrix.planner.request import spell_context
+from qcmatrix.planner.request import spell_context, spell_count
 
 __all__ = [
     "bold",
+    "counted",
     "evidence_text",
     "latency_lines",
     "ledger_lines",
@@ -83,9 +84,15 @@ def shell_text(argv: Sequence[str], env: Mapping[str, str]) -> str:
     return join_shell(lead, groups, env, width())
 
 
-def evidence_text(evidence: EvidenceAnswer) -> str:
-    """How the verdict is known."""
-    return f"{evidence.level} for vLLM {evidence.release}, facts of {evidence.date}"
+def evidence_text(evidence: EvidenceAnswer, release: str) -> str:
+    """How the verdict on ``release`` is known."""
+    known = f"{evidence.level} for vLLM {evidence.release}, facts of {evidence.date}"
+    return known if evidence.release == release else f"{known}: {release} is not in the catalogue"
+
+
+def counted(number: int, noun: str) -> str:
+    """``1 error``, ``2 errors``."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def ledger_lines(memory: MemoryAnswer) -> Iterator[str]:
@@ -104,12 +111,17 @@ def ledger_lines(memory: MemoryAnswer) -> Iterator[str]:
             yield f"    {term.name + ', outside the budget':<38}{term.gib.mid:>9.2f}  {_spread(term.gib)}"
     yield f"    {_bar(memory)}"
     tokens = memory.kv_tokens
-    yield (
-        f"    KV cache {tokens.mid:,.0f} tokens ({tokens.low:,.0f} to {tokens.high:,.0f}) per engine, "
-        f"{memory.kv_bytes_per_token:,.0f} B each"
+    yield from wrapped(
+        f"KV cache {tokens.mid:,.0f} tokens ({tokens.low:,.0f} to {tokens.high:,.0f}) per engine, "
+        f"{memory.kv_bytes_per_token:,.0f} B each",
+        first="    ",
+        rest="      ",
     )
     several = memory.max_concurrency
-    yield f"    requests of the whole context at once: {several.mid:.2f} ({several.low:.2f} to {several.high:.2f})"
+    yield (
+        f"    requests of the whole context at once, per engine: {spell_count(several.mid)} "
+        f"({spell_count(several.low)} to {spell_count(several.high)})"
+    )
 
 
 def _spread(estimate: Estimate) -> str:
@@ -144,7 +156,7 @@ def latency_lines(latency: LatencyAnswer) -> Iterator[str]:
         return
     empty = latency.decode_empty_context_milliseconds_at_least or decode
     yield from wrapped(
-        f"Time, at least (hardware peak, no server reaches it): first token of a "
+        f"Time, at least (hardware peak, {latency.attention.upper()} attention): first token of a "
         f"{spell_context(latency.prompt_tokens)} prompt {_duration(prefill)}; then {decode:.1f} ms per token at that "
         f"context, {empty:.1f} ms in a short chat",
         first="  ",

@@ -7,6 +7,7 @@ These are bounds, not predictions: kernels, communication, scheduling and the sa
 from __future__ import annotations
 
 import math
+from typing import Literal
 
 import msgspec
 
@@ -22,6 +23,8 @@ class Bounds(msgspec.Struct, frozen=True):
 
     prompt_tokens: int
     """The prompt that the prefill bound speaks of: the whole context."""
+    attention: Literal["bf16", "fp8"]
+    """The precision in which attention is taken to run."""
     prefill_seconds: float | None
     """At least this long until the first token of such a prompt (TTFT)."""
     decode_milliseconds: float | None
@@ -37,6 +40,7 @@ def bounds(deployment: Deployment) -> Bounds:
     empty = decode_step_seconds(deployment, 0, 1)
     return Bounds(
         prompt_tokens=deployment.context,
+        attention="fp8" if _attends_in_fp8(deployment) else "bf16",
         prefill_seconds=prefill,
         decode_milliseconds=None if full is None else full * 1000,
         decode_empty_milliseconds=None if empty is None else empty * 1000,
@@ -74,11 +78,12 @@ def prefill_seconds(deployment: Deployment, tokens: int) -> float | None:
     return max(arithmetic, traffic)
 
 
-def decode_step_seconds(deployment: Deployment, context: int, concurrency: int) -> float | None:
+def decode_step_seconds(deployment: Deployment, context: int, concurrency: float, *, engines: int = 1) -> float | None:
     """At least this many seconds for one decode step of ``concurrency`` requests that hold ``context`` tokens each.
 
     All weights that the step meets and all KV that it attends to are read once. Pipeline stages follow each other, so
-    they add up and do not divide. ``concurrency`` is per engine (data parallel rank).
+    they add up and do not divide. ``concurrency`` is per engine (data parallel rank); ``engines`` run as many each
+    at the same time: their tokens meet the experts together.
     """
     bandwidth = deployment.gpu.bandwidth_gbs
     matmul = _matmul_flops_per_second(deployment)
@@ -88,8 +93,7 @@ def decode_step_seconds(deployment: Deployment, context: int, concurrency: int) 
     work = layer_work(a)
     tp = deployment.tensor_parallel_size
     moe_sharing = tp * deployment.data_parallel_size
-    # The other data parallel ranks may be idle: only then is one engine's step this short, and a bound must allow it.
-    weights = _weight_bytes(a, deployment.quantization, concurrency)
+    weights = _weight_bytes(a, deployment.quantization, concurrency * engines)
     kv_heads = max(1.0, a.num_key_value_heads / tp)
     kv_width = 1 if deployment.kv_cache_dtype.startswith("fp8") else 2
     kv = concurrency * context * work.full_attention_layers * 2 * kv_heads * a.head_dim * kv_width
@@ -98,7 +102,7 @@ def decode_step_seconds(deployment: Deployment, context: int, concurrency: int) 
     traffic = (weights.dense / tp + weights.experts / moe_sharing + head + kv) / (bandwidth * 1e9)
     met = work.attention + work.linear_attention + work.mlp + work.head
     met_experts = work.moe_layers * work.one_expert * (a.moe.num_experts_per_tok if a.moe else 0)
-    arithmetic = 2 * concurrency * (met / tp + met_experts / moe_sharing) / matmul
+    arithmetic = 2 * concurrency * (met / tp + engines * met_experts / moe_sharing) / matmul
     return max(traffic, arithmetic)
 
 
@@ -107,7 +111,7 @@ class _WeightBytes(msgspec.Struct, frozen=True):
     experts: float
 
 
-def _weight_bytes(architecture: Architecture, quantization: Quantization, tokens: int) -> _WeightBytes:
+def _weight_bytes(architecture: Architecture, quantization: Quantization, tokens: float) -> _WeightBytes:
     """Bytes of the layers' weights that ``tokens`` tokens meet, whole model, scales left out."""
     work = layer_work(architecture)
     quantized = quantization.weight_bits / 8
@@ -139,10 +143,15 @@ def _matmul_flops_per_second(deployment: Deployment) -> float | None:
     return gpu.fp8_tflops * 1e12 * (2 if bits == 4 else 1)
 
 
+def _attends_in_fp8(deployment: Deployment) -> bool:
+    """FlashAttention 3 and FlashInfer can attend in FP8 when the KV cache is FP8: the bound must allow it."""
+    return deployment.kv_cache_dtype.startswith("fp8") and deployment.gpu.fp8_tflops is not None
+
+
 def _attention_flops_per_second(deployment: Deployment) -> float | None:
     gpu = deployment.gpu
     if gpu.bf16_tflops is None:
         return None
-    if deployment.kv_cache_dtype.startswith("fp8") and gpu.fp8_tflops is not None:
-        return gpu.fp8_tflops * 1e12  # FlashAttention 3 and FlashInfer can attend in FP8
+    if _attends_in_fp8(deployment) and gpu.fp8_tflops is not None:
+        return gpu.fp8_tflops * 1e12
     return gpu.bf16_tflops * 1e12

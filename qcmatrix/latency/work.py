@@ -6,9 +6,11 @@ for lower bounds only, so everything left out keeps the bound a bound.
 
 from __future__ import annotations
 
+import math
 from functools import lru_cache
 
 import msgspec
+from msgspec.structs import replace
 
 from qcmatrix.catalogue.models import Architecture
 
@@ -37,12 +39,18 @@ def _is_full_attention(architecture: Architecture, layer: int) -> bool:
     return linear is None or (layer + 1) % linear.full_attention_interval == 0
 
 
-@lru_cache(maxsize=64)
 def layer_work(architecture: Architecture) -> LayerWork:
     """The parts of ``architecture``.
 
     Source: the layer definitions of vLLM's ``qwen3.py``, ``qwen3_moe.py`` and ``qwen3_next.py``.
     """
+    # A published rope_scaling is a table, which cannot be hashed; it changes no shape.
+    plain = architecture if architecture.rope_scaling is None else replace(architecture, rope_scaling=None)
+    return _layer_work(plain)
+
+
+@lru_cache(maxsize=64)
+def _layer_work(architecture: Architecture) -> LayerWork:
     a = architecture
     layers = range(a.num_hidden_layers)
     full = sum(_is_full_attention(a, layer) for layer in layers)
@@ -75,9 +83,9 @@ def layer_work(architecture: Architecture) -> LayerWork:
     )
 
 
-def expected_experts(num_experts: int, per_token: int, tokens: int) -> float:
+def expected_experts(num_experts: int, per_token: int, tokens: float) -> float:
     """Distinct experts that ``tokens`` tokens meet in one layer, if the router chose evenly.
 
     A skewed router meets fewer; one token always meets exactly ``per_token``.
     """
-    return num_experts * (1.0 - (1.0 - per_token / num_experts) ** tokens)
+    return num_experts * (1.0 - math.pow(1.0 - per_token / num_experts, tokens))

@@ -8,17 +8,23 @@ from typing import Any
 
 from qcmatrix.launch.launch import Launch
 
-__all__ = ["MASK", "is_secret_name", "redact", "redact_argv"]
+__all__ = ["MASK", "is_secret_name", "redact", "redact_argv", "scrub", "secret_values"]
 
 MASK = "***"
 _SECRET_OPTIONS = frozenset({"api_key", "hf_token", "ssl_keyfile_password"})
-_SECRET_NAME = re.compile(r"(?:^|_)(?:API_KEY|TOKEN|SECRET|PASSWORD|PASSWD|ACCESS_KEY|ACCESS_KEY_ID)$", re.IGNORECASE)
+_ABBREVIATED = ("api_k", "hf_t")
+"""From here on an abbreviation can only mean ``--api-key`` or ``--hf-token``."""
+_SECRET_NAME = re.compile(r"(?:^|_)(?:API_KEYS?|TOKEN|SECRET|PASSWORD|PASSWD|ACCESS_KEY|ACCESS_KEY_ID)$", re.IGNORECASE)
 _NOT_SECRET = re.compile(r"^(?:--)?(?:max|min|num|return|enable|disable|no)[-_]", re.IGNORECASE)
 
 
 def is_secret_name(name: str) -> bool:
     """Does a variable, option or JSON key of that name hold a key (``HF_TOKEN``, ``VLLM_API_KEY``, ``--api-key``)?"""
     plain = name.lstrip("-").replace("-", "_")
+    if any(
+        plain.startswith(start) and option.startswith(plain) for start in _ABBREVIATED for option in _SECRET_OPTIONS
+    ):
+        return True
     return plain in _SECRET_OPTIONS or (bool(_SECRET_NAME.search(plain)) and not _NOT_SECRET.match(plain))
 
 
@@ -47,6 +53,22 @@ def redact_argv(argv: Sequence[str]) -> tuple[str, ...]:
         else:
             shown.append(MASK if hiding else word)
     return tuple(shown)
+
+
+def secret_values(argv: Sequence[str]) -> frozenset[str]:
+    """The keys and tokens that stand in ``argv``: what no text may repeat."""
+    found = set()
+    for word, shown in zip(argv, redact_argv(argv), strict=True):
+        if word != shown:
+            found.add(word if shown == MASK else word.partition("=")[2])
+    return frozenset(found - {""})
+
+
+def scrub(text: str, secrets: frozenset[str]) -> str:
+    """``text`` with every one of ``secrets`` masked."""
+    for secret in sorted(secrets, key=len, reverse=True):
+        text = text.replace(secret, MASK)
+    return text
 
 
 def _masked(name: str, value: Any) -> Any:

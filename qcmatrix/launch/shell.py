@@ -17,7 +17,7 @@ import msgspec
 from qcmatrix.errors import RequestError
 from qcmatrix.launch.launch import Span
 
-__all__ = ["ShellCommand", "ShellWord", "join_shell", "split_shell", "words_of"]
+__all__ = ["ShellCommand", "ShellWord", "count_launches", "join_shell", "split_shell", "words_of"]
 
 _ASSIGNMENT = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)=(.*)", re.DOTALL)
 _OPERATORS = ("&&", "||", ";;", "|&", ";", "&", "|", "(", ")", "\n")
@@ -86,6 +86,15 @@ def split_shell(text: str) -> ShellCommand:
     return ShellCommand(
         env, tuple(word.text for word in chosen), tuple(Span(word.start, word.stop) for word in chosen), env_spans
     )
+
+
+def count_launches(text: str) -> int:
+    """How many commands of ``text`` start vLLM.
+
+    Raises:
+        RequestError: a quote without its end.
+    """
+    return sum(_speaks_of_vllm(words) for words in _commands(text, {}))
 
 
 def join_shell(lead: Sequence[str], groups: Sequence[Sequence[str]], env: Mapping[str, str], width: int) -> str:

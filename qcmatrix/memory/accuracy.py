@@ -24,7 +24,7 @@ from qcmatrix.catalogue.releases import Release, load_release
 from qcmatrix.errors import CatalogueError, FileProblem, RequestError, UserError
 from qcmatrix.launch.launch import Launch
 from qcmatrix.launch.parse import parse
-from qcmatrix.memory.case_text import Stated, gpu_of, release_of
+from qcmatrix.memory.case_text import Stated, gpu_of, release_of, several_cards
 from qcmatrix.memory.ledger import GIB, Footprint
 
 __all__ = ["Assessed", "Case", "Compared", "Skipped", "Summary", "measure", "read_cases", "summarise"]
@@ -212,7 +212,7 @@ class _NotCoveredError(Exception):
 
 
 def _compare(case: Case, assess: Assess) -> Compared:
-    checkpoint = find_checkpoint(case.model)
+    checkpoint = find_checkpoint(case.model.removesuffix("(as written)"))
     gpu = _gpu(case)
     stated = release_of(case.vllm_version, case.quote or "", f"{case.url} {case.notes or ''}")
     apart = list(_apart(case, stated))
@@ -223,6 +223,8 @@ def _compare(case: Case, assess: Assess) -> Compared:
     results = [(name, _assess(case, name, fleet, checkpoint, assess)) for name in stated.candidates]
     name, first = results[0]
     verdict = _together([str(result.verdict) for _, result in results])
+    if stated.before and verdict != "does-not-fit":
+        verdict = "unknown"  # another release's rules and profile run say nothing about it
     return Compared(
         case=case,
         release=name,
@@ -259,9 +261,11 @@ def _gpu(case: Case) -> Gpu:
 
 def _apart(case: Case, stated: Stated) -> Iterable[str]:
     if not stated.known:
-        yield "release not stated"
+        yield "release before those covered" if stated.before else "release not stated"
     if case.confidence == "low":
         yield "low confidence"
+    if several_cards(case.gpu or ""):
+        yield "several cards named"
 
 
 def _launch(case: Case, release: Release) -> Launch:

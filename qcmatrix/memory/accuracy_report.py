@@ -120,7 +120,7 @@ def _linked(row: Compared) -> str:
 
 
 def _apart(row: Compared) -> str:
-    return "; ".join([*row.apart, *([row.release_basis] if "release not stated" in row.apart else [])])
+    return "; ".join([*row.apart, *([row.release_basis] if any("release" in each for each in row.apart) else [])])
 
 
 def _kv_row(row: Compared, fitted: set[str]) -> tuple[str, ...]:

@@ -48,7 +48,7 @@ NON_TORCH: dict[str, Group] = {
     "nvlink-fused": Group(1.6, 2.12, 2.6, 8, "ranks over NVLink with FlashInfer's fused all-reduce (from 0.17)"),
     "pcie": Group(0.10, 0.25, 1.1, 2, "ranks over PCIe"),
     "unified": Group(-2.2, 1.27, 3.0, 3, "memory shared with the CPU: the system's page cache counts too"),
-    "unified-counts-everything": Group(-2.2, 0.05, 1.5, 2, "memory shared with the CPU (from 0.27)"),
+    "unified-counts-everything": Group(-2.2, 0.05, 1.5, 0, "memory shared with the CPU (from 0.27)"),
 }
 """``low`` and ``high`` are wider than the few logs of a group spread, since the next machine is another one. Two ranks
 before 0.11 lie between one GPU and four; an older engine lost 1.8 GiB to NCCL there
@@ -146,7 +146,8 @@ def activations_gib(
     - ``old_pipeline``: the last pipeline stage before 0.11. A public report of 700,000 tokens needs it to be smaller
       than computed (https://github.com/JamesFincher/vllm-server-config, docs/setup-guide.md, read 2026-11-22);
     - ``old_engine``: ``VLLM_USE_V1=0``;
-    - ``kernels_timed_twice``: some starts time the kernels on two copies of the embedding table.
+    - ``kernels_timed_twice``: some starts time the kernels on two copies of the embedding table where the computed
+      peak has one.
     """
     peak, forward, sampler = profile.peak / _GIB, profile.forward / _GIB, profile.sampler / _GIB
     compiling = profile.compiling / _GIB

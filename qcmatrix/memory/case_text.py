@@ -19,7 +19,7 @@ from qcmatrix.catalogue.gpus import Gpu, find_gpus
 from qcmatrix.catalogue.releases import newest_release, release_dates
 from qcmatrix.errors import CatalogueError
 
-__all__ = ["Stated", "gpu_of", "release_of"]
+__all__ = ["Stated", "gpu_of", "release_of", "several_cards"]
 
 UNKNOWN_RELEASES = ("0.19.0", "0.10.2", "0.13.0", "0.28.0")
 """Tried when nothing tells the release: one of each way of counting (:mod:`qcmatrix.memory.profile_run`)."""
@@ -52,6 +52,8 @@ class Stated:
     known: bool
     """Stated, or told by the source lines in a quoted log."""
     basis: str
+    before: bool = False
+    """Older than every release covered: the oldest stands in for it, for the size of the weights."""
 
 
 def release_of(version: str | None, quote: str, dated: str) -> Stated:
@@ -63,6 +65,10 @@ def release_of(version: str | None, quote: str, dated: str) -> Stated:
             parsed = None
         # `0.1.dev19754`: a build without tags, which says nothing.
         if parsed is not None and not (parsed.release[:2] == (0, 1) and parsed.is_devrelease):
+            if parsed < Version(oldest := next(iter(release_dates()))):
+                return Stated(
+                    (oldest,), False, f"stated {parsed}: predicted with {oldest}, the oldest covered", before=True
+                )
             exact = not parsed.is_devrelease and "fork" not in version
             return Stated((str(parsed),), exact, "stated" if exact else "stated: a development build")
     if told := _told_by_lines(quote):
@@ -76,7 +82,8 @@ def release_of(version: str | None, quote: str, dated: str) -> Stated:
             newest = [name for name, date in release_dates().items() if date <= day]
             if newest:
                 return Stated((newest[-1],), False, f"guessed: the newest on {day}")
-            raise CatalogueError(f"from {day}, before the oldest release that is covered")
+            oldest = next(iter(release_dates()))
+            return Stated((oldest,), False, f"from {day}: predicted with {oldest}, the oldest covered", before=True)
     return Stated((*UNKNOWN_RELEASES, newest_release()), False, "not known: several releases tried")
 
 
@@ -105,10 +112,21 @@ def _told_by_lines(quote: str) -> str | None:
 
 
 def gpu_of(text: str) -> Gpu | None:
-    """The one card that ``text`` speaks of; ``None``: several different ones, or none that is listed."""
+    """The card that ``text`` speaks of, of several alternatives the first; ``None``: different ones together, or none
+    that is listed."""
+    found = _cards_in(text)
+    return found[0] if found else None
+
+
+def several_cards(text: str) -> bool:
+    """Does ``text`` name alternatives with different memory?"""
+    return len({round(gpu.visible_gib, 1) for gpu in _cards_in(text)}) > 1
+
+
+def _cards_in(text: str) -> tuple[Gpu, ...]:
     plain = re.sub(r"\(.*?\)", " ", text)
     if "+" in plain:
-        return None
+        return ()
     found: list[Gpu] = []
     for part in re.split(r"/|\bor\b|,", plain):
         words = [word for word in part.split() if word.casefold() not in _GPU_WORDS]
@@ -121,7 +139,4 @@ def gpu_of(text: str) -> Gpu | None:
                 continue
             found.extend(cards)
             break
-    if not found:
-        return None
-    same = {round(gpu.visible_gib, 1) for gpu in found}
-    return found[0] if len(same) == 1 else None
+    return tuple(found)

@@ -103,7 +103,7 @@ def overhead(
         shared_experts_run=architecture.moe is not None and data_parallel_size > 1 and not early,
         old_pipeline=early and pipeline_parallel_size > 1 and last_stage,
         old_engine=old_engine and early,
-        kernels_timed_twice=release.kernels_timed_twice,
+        kernels_timed_twice=release.kernels_timed_twice and not architecture.attention_bias,
     )
     non_torch = non_torch_gib(
         version,

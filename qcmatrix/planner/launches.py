@@ -61,7 +61,9 @@ def launch_of(request: Request, shape: Shape, context: int, kv_cache_dtype: str 
 def _model(request: Request) -> str:
     """What to write in the command: the repository, or the directory of a local checkpoint."""
     path = request.checkpoint.path
-    return request.checkpoint.repository if path is None else str(Path(path).parent)
+    if path is None:
+        return request.checkpoint.repository
+    return str(Path(path).parent) if Path(path).name == "config.json" else "MODEL_DIRECTORY"
 
 
 def kv_choices(request: Request) -> Iterator[str]:

@@ -43,14 +43,24 @@ class Plan(msgspec.Struct, frozen=True, dict=True):
         ledger = self.assessment.footprint
         return 0.0 if ledger is None else ledger.max_concurrency.mid * self.shape.data_parallel_size
 
+    @property
+    def running(self) -> float:
+        """Requests of the whole context that run at once, all engines together, as cache and sequence limit allow."""
+        limit = self.assessment.deployment.max_num_seqs * self.shape.data_parallel_size
+        return min(self.concurrency, float(limit))
+
     @cached_property
     def tokens_per_second(self) -> float | None:
-        """At most so many generated tokens a second with the KV cache full of whole contexts, all engines together."""
+        """At most so many generated tokens a second with the KV cache full of whole contexts, all engines together.
+
+        Pipeline stages work on different requests at the same time: each step carries its share of them.
+        """
         deployment = self.assessment.deployment
-        per_engine = self.concurrency / self.shape.data_parallel_size
-        running = max(1, min(int(per_engine), deployment.max_num_seqs))
-        step = decode_step_seconds(deployment, deployment.context, running)
-        return None if step is None else running * self.shape.data_parallel_size / step
+        engines = self.shape.data_parallel_size
+        each = max(1.0, self.running / engines)
+        batch = max(1.0, each / self.shape.pipeline_parallel_size)
+        step = decode_step_seconds(deployment, deployment.context, batch, engines=engines)
+        return None if step is None else each * engines / step
 
 
 class Change(msgspec.Struct, frozen=True):

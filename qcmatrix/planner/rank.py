@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from qcmatrix.assess import LaunchVerdict
 from qcmatrix.planner.plan import Plan
-from qcmatrix.planner.request import Goal, spell_context
-from qcmatrix.rules.declare import Severity
+from qcmatrix.planner.request import Goal, spell_context, spell_count
+from qcmatrix.rules.declare import Severity, Unknown
 
 __all__ = ["rank", "trade_offs", "why_first"]
 
@@ -16,7 +16,7 @@ def rank(plans: list[Plan]) -> list[Plan]:
     """Best first by the goal of their request.
 
     Before the goal come: a safe fit over a tight one, the 16-bit KV cache over FP8 (which costs accuracy), fewer
-    warnings. After it: less memory for weights, fewer GPUs, fewer options.
+    warnings and doubts. After it: less memory for weights, fewer GPUs, fewer options.
     """
     return sorted(plans, key=_key)
 
@@ -24,12 +24,14 @@ def rank(plans: list[Plan]) -> list[Plan]:
 def _key(plan: Plan) -> tuple[object, ...]:
     assessment = plan.assessment
     warnings = sum(finding.severity is Severity.WARNING for finding in assessment.findings)
+    doubts = sum(isinstance(finding.verdict, Unknown) for finding in assessment.findings)
     fp8_kv = assessment.deployment.kv_cache_dtype.startswith("fp8")
     weights = assessment.footprint.weights_bytes if assessment.footprint else 0
     return (
         assessment.verdict is not LaunchVerdict.STARTS,
         fp8_kv if plan.request.goal is not Goal.CONTEXT else False,
         warnings,
+        doubts,
         *_goal_key(plan),
         weights,
         plan.shape.gpus,
@@ -42,8 +44,10 @@ def _goal_key(plan: Plan) -> tuple[float, ...]:
     tokens_per_second = plan.tokens_per_second or 0.0
     match plan.request.goal:
         case Goal.CONTEXT:
-            # A longer context that holds is what was asked for; what the pool could hold breaks the tie.
-            return (-float(plan.context), -plan.kv_tokens)
+            # A longer context that holds is what was asked for. Among equals the 16-bit KV cache comes before FP8, and
+            # whole layers on every GPU before a pipeline.
+            fp8 = plan.assessment.deployment.kv_cache_dtype.startswith("fp8")
+            return (-float(plan.context), float(fp8), float(plan.shape.pipeline_parallel_size), -tokens_per_second)
         case Goal.LATENCY:
             first = plan.latency.prefill_seconds or float("inf")
             each = (plan.latency.decode_milliseconds or float("inf")) / 1000
@@ -64,8 +68,8 @@ def why_first(plan: Plan) -> str:
             reason = f"{fits}, with the lowest bound on the first {_SHORT_ANSWER} tokens of one request"
         case Goal.THROUGHPUT:
             reason = (
-                f"{fits}, with the highest throughput bound: {plan.concurrency:.1f} requests of "
-                f"{spell_context(plan.context)} tokens at once"
+                f"{fits}, with the highest throughput bound: {spell_count(plan.running)} requests of "
+                f"{spell_context(plan.context)} tokens at once over all engines"
             )
         case Goal.FEWEST_GPUS:
             reason = f"{fits} on the fewest GPUs: {plan.shape.gpus} of {plan.request.fleet.count}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable, Iterator
 
 import msgspec
@@ -16,7 +17,7 @@ from qcmatrix.planner.plan import Change, Hint
 from qcmatrix.planner.request import Request, spell_context
 from qcmatrix.planner.search import largest_context, search
 
-__all__ = ["Wish", "minimal_conflict", "nearest_changes"]
+__all__ = ["Wish", "distance", "minimal_conflict", "nearest_changes"]
 
 _UTILIZATIONS = (0.95, 0.97)
 _FEW_SEQUENCES = 16
@@ -24,7 +25,7 @@ _MOST_NODES = 4
 
 
 def nearest_changes(request: Request) -> list[Hint]:
-    """Changes to ``request`` that lead to a plan, one per kind, the smallest of its kind; pairs where none helps."""
+    """Changes to ``request`` that lead to a plan, one per kind, nearest first; pairs where none helps."""
     hints = []
     context = _shorter_context(request)
     if context is not None:
@@ -33,7 +34,25 @@ def nearest_changes(request: Request) -> list[Hint]:
         hint = _first_that_helps(kind(request))
         if hint is not None:
             hints.append(hint)
-    return hints or _pairs(request)
+    return sorted(hints or _pairs(request), key=lambda hint: distance(request, hint))
+
+
+def distance(request: Request, hint: Hint) -> float:
+    """How far a change is from the wish: settings, then the release, then doublings of context or GPUs, or a model."""
+    far = 0.0
+    for kind in hint.change.kind.split("+"):
+        match kind:
+            case "context" if request.context is not None:
+                far += 2 + math.log2(request.context / hint.plan.context)
+            case "gpus":
+                far += 3 + math.log2(hint.change.request.fleet.count / request.fleet.count)
+            case "model":
+                far += 4
+            case "vllm":
+                far += 2
+            case _:
+                far += 1
+    return far
 
 
 def _first_that_helps(changes: Iterator[Change]) -> Hint | None:
@@ -53,22 +72,34 @@ def _shorter_context(request: Request) -> Hint | None:
 
 
 def _kv_cache_dtypes(request: Request) -> Iterator[Change]:
-    if request.kv_cache_dtype is not None and not request.kv_cache_dtype.startswith("fp8"):
-        yield Change("kv-cache-dtype", "allow an FP8 KV cache", replace(request, kv_cache_dtype="fp8"))
+    if request.kv_cache_dtype is not None:
+        for value in ("auto", "fp8"):
+            if value != request.kv_cache_dtype:
+                text = f"use --kv-cache-dtype {value}"
+                yield Change("kv-cache-dtype", text, replace(request, kv_cache_dtype=value))
 
 
 def _utilizations(request: Request) -> Iterator[Change]:
-    now = request.gpu_memory_utilization or request.release.file.gpu_memory_utilization
-    for value in _UTILIZATIONS:
-        if value > now:
-            text = f"raise --gpu-memory-utilization to {value}"
+    default = request.release.file.gpu_memory_utilization
+    now = request.gpu_memory_utilization or default
+    for value in (default, *_UTILIZATIONS):
+        if value != now:
+            text = f"{'raise' if value > now else 'lower'} --gpu-memory-utilization to {value:g}"
             yield Change("gpu-memory-utilization", text, replace(request, gpu_memory_utilization=value))
 
 
 def _sequences(request: Request) -> Iterator[Change]:
-    if request.max_num_seqs is None or request.max_num_seqs > _FEW_SEQUENCES:
-        text = f"lower --max-num-seqs to {_FEW_SEQUENCES}"
-        yield Change("max-num-seqs", text, replace(request, max_num_seqs=_FEW_SEQUENCES))
+    # The search tries fewer by itself unless the wish says how many.
+    for value in (512, 256, 128, 64, _FEW_SEQUENCES):
+        if request.max_num_seqs is not None and value < request.max_num_seqs:
+            text = f"lower --max-num-seqs to {value}"
+            yield Change("max-num-seqs", text, replace(request, max_num_seqs=value))
+
+
+def _batched_tokens(request: Request) -> Iterator[Change]:
+    if request.max_num_batched_tokens is not None:
+        text = "leave --max-num-batched-tokens at its default"
+        yield Change("max-num-batched-tokens", text, replace(request, max_num_batched_tokens=None))
 
 
 def _checkpoints(request: Request) -> Iterator[Change]:
@@ -104,6 +135,7 @@ _KINDS: tuple[Callable[[Request], Iterator[Change]], ...] = (
     _kv_cache_dtypes,
     _utilizations,
     _sequences,
+    _batched_tokens,
     _checkpoints,
     _fleets,
     _releases,

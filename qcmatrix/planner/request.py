@@ -12,7 +12,7 @@ from qcmatrix.catalogue.models import ResolvedCheckpoint
 from qcmatrix.catalogue.releases import Release
 from qcmatrix.errors import RequestError
 
-__all__ = ["Goal", "Request", "parse_context", "spell_context"]
+__all__ = ["Goal", "Request", "parse_context", "spell_context", "spell_count"]
 
 # As vLLM reads them: a lower-case suffix is decimal, an upper-case one binary.
 _SUFFIXES = {"": 1, "k": 1_000, "m": 1_000_000, "K": 1 << 10, "M": 1 << 20}
@@ -70,6 +70,11 @@ def parse_context(text: str) -> int:
     if value < 1:
         raise RequestError(f"--ctx {text!r}: a context of no tokens cannot be served", "ask for at least 1")
     return int(value)
+
+
+def spell_count(value: float) -> str:
+    """``1.5``, ``72.9``, ``1,234``: as many digits as say something."""
+    return f"{value:.1f}" if value < 100 else f"{value:,.0f}"
 
 
 def spell_context(tokens: int) -> str:

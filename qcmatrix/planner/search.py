@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import msgspec
+from msgspec.structs import replace
 
 from qcmatrix.assess import Assessment, Assessor, LaunchVerdict
 from qcmatrix.catalogue.fleets import Fleet
@@ -24,6 +25,9 @@ from qcmatrix.rules.judge import Finding
 __all__ = ["Blocked", "Outcomes", "assessor_for", "largest_context", "search"]
 
 _TOO_FEW_REQUESTS = "kv-cache-too-small-for-context"
+_TOO_FEW_SEQUENCES = "fewer-sequences-than-asked"
+_FEWER_SEQUENCES = (256, 64, 16)
+"""Values of --max-num-seqs to try where the default's warm-up, graphs or state blocks are what does not fit."""
 _ROUND_CONTEXT = 1024  # a context that we choose is a multiple of this: easier to read, and of every block size in use
 
 
@@ -70,8 +74,23 @@ def search(request: Request) -> Outcomes:
 
     The space is tried in tiers, and a tier that has plans ends the search: the whole fleet before parts of it (unless
     the goal is few GPUs), the 16-bit KV cache before FP8 (unless the goal is context). A later tier could only rank
-    lower.
+    lower. Where nothing fits for sure with the default of ``--max-num-seqs``, fewer sequences are tried.
     """
+    outcomes = _search(request)
+    if request.max_num_seqs is None and not _some_start(outcomes):
+        for sequences in _FEWER_SEQUENCES:
+            fewer = _search(replace(request, max_num_seqs=sequences))
+            if _some_start(fewer) and sequences >= request.concurrency:
+                fewer.plans = [replace(plan, request=request) for plan in fewer.plans]
+                return fewer
+    return outcomes
+
+
+def _some_start(outcomes: Outcomes) -> bool:
+    return any(plan.assessment.verdict is LaunchVerdict.STARTS for plan in outcomes.plans)
+
+
+def _search(request: Request) -> Outcomes:
     if request.context is None:
         return _largest(request, native_positions(request))
     outcomes = Outcomes(request)
@@ -80,7 +99,7 @@ def search(request: Request) -> Outcomes:
         for kv_cache_dtype in kv_cache_dtypes:
             for shape in shapes_of_tier:
                 _try(outcomes, assessor, shape, launch_of(request, shape, request.context, kv_cache_dtype))
-        if any(plan.assessment.verdict is LaunchVerdict.STARTS for plan in outcomes.plans):
+        if _some_start(outcomes):
             break
     outcomes.plans = rank(outcomes.plans)
     return outcomes
@@ -164,6 +183,11 @@ def _try(outcomes: Outcomes, assessor: Assessor, shape: Shape, launch: Launch) -
             if ledger.fit is Fit.DOES_NOT_FIT:
                 shortage = max(0.0, ledger.needed_kv_gib - ledger.kv_gib.high)
             outcomes.blocked.append(Blocked(shape, launch, finding.rule.id, finding.verdict.because, shortage))
+        return
+    sequences = deployment.max_num_seqs * shape.data_parallel_size
+    if sequences < request.concurrency:
+        text = f"--max-num-seqs lets {sequences} requests run at once, not {request.concurrency}"
+        outcomes.blocked.append(Blocked(shape, launch, _TOO_FEW_SEQUENCES, text))
         return
     if ledger.max_concurrency.mid * shape.data_parallel_size < request.concurrency:
         held = ledger.max_concurrency.mid * shape.data_parallel_size

@@ -149,8 +149,8 @@ def test_checkpoints_are_plausible(resolved) -> None:  # type: ignore[no-untyped
     architecture, quantization = resolved.architecture, checkpoint.quantization
     assert checkpoint.sources
     assert checkpoint.repository.count("/") == 1
-    assert architecture.max_position_embeddings in (32768, 40960, 262144)
-    assert architecture.rope_theta in (1e6, 5e6, 1e7)
+    assert architecture.max_position_embeddings in (8192, 32768, 40960, 131072, 262144)
+    assert architecture.rope_theta in (5e5, 1e6, 5e6, 1e7)
     assert architecture.num_attention_heads % architecture.num_key_value_heads == 0
     assert set(quantization.unquantized) <= PARTS
     assert len(set(quantization.unquantized)) == len(quantization.unquantized)

@@ -30,8 +30,15 @@ PARAMETERS = {
     "q2.5-coder-7b": 7_615_616_512,
     "q2.5-coder-14b": 14_770_033_664,
     "q2.5-coder-32b": 32_763_876_352,
+    "q2.5-0.5b": 494_032_768,
+    "q2.5-1.5b": 1_543_714_304,
+    "q2.5-3b": 3_085_938_688,
     "q2.5-7b": 7_615_616_512,
     "q2.5-14b": 14_770_033_664,
+    "q2.5-32b": 32_763_876_352,
+    "q2.5-72b": 72_706_203_648,
+    "llama3.1-8b": 8_030_261_248,
+    "llama3.3-70b": 70_553_706_496,
 }
 
 
@@ -141,9 +148,10 @@ def test_quantizations() -> None:
 
 
 def test_tool_parsers_follow_the_family() -> None:
+    parsers = {"qwen3-coder": "qwen3_coder", "llama": "llama3_json"}
     for resolved in all_checkpoints():
-        coder = resolved.model.family == "qwen3-coder"
-        assert resolved.checkpoint.tool_call_parser == ("qwen3_coder" if coder else "hermes")
+        parser = parsers.get(resolved.model.family, "hermes")
+        assert resolved.checkpoint.tool_call_parser == (None if resolved.checkpoint.short == "kimi-dev-72b" else parser)
 
 
 def test_the_coder_family_comes_first_and_largest_first() -> None:

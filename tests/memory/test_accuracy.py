@@ -111,7 +111,7 @@ class TestFreeText:
             ("6 GPUs, RTX 3090 class (thread title: rtx3090)", "RTX3090"),
             ("A100-SXM4-40GB", "A100-40"),
             ("RTX 5070 Ti 16GB + RTX 5090 D 32GB", None),
-            ("MI300X / MI325X / MI355X", None),
+            ("MI300X / MI325X / MI355X", "MI300X"),
             ("a toaster", None),
         ],
     )
@@ -173,6 +173,24 @@ class TestComparing:
         assert summarise([row]).cases == 0
         assert summarise([row], headline=False).cases == 1
 
+    @pytest.mark.parametrize("old", [{"vllm_version": "v0.8.5"}, {"vllm_version": None, "notes": "2025-04-30"}])
+    def test_an_older_release_says_only_whether_the_weights_fit(self, tmp_path: Path, old: dict[str, Any]) -> None:
+        too_large = {**LOGGED, **old, "id": "large", "model": "Qwen/Qwen3-235B-A22B", "outcome": "oom"}
+        (fits, large), _ = measured(tmp_path, {**LOGGED, **old}, too_large)
+        assert fits.apart == large.apart == ("release before those covered",)
+        assert (fits.verdict, large.verdict) == ("unknown", "does-not-fit")
+        assert "0.10.0, the oldest covered" in fits.release_basis
+        assert fits.weights_error == pytest.approx(0, abs=0.003)
+        assert "predicted with 0.10.0" in render_accuracy((fits, large), (), source="two cases")
+
+    def test_one_of_several_cards(self, tmp_path: Path) -> None:
+        (row,), _ = measured(tmp_path, {**LOGGED, "gpu": "H100 / H200", "gpu_memory_gib": None})
+        assert row.apart == ("several cards named",)
+
+    def test_a_name_as_written(self, tmp_path: Path) -> None:
+        (row,), _ = measured(tmp_path, {**LOGGED, "model": "Qwen3-Next-80B-Instruct-FP8 (as written)"})
+        assert row.verdict == "does-not-fit"
+
     def test_low_confidence_is_kept_apart(self, tmp_path: Path) -> None:
         (row,), _ = measured(tmp_path, {**LOGGED, "confidence": "low"})
         assert row.apart == ("low confidence",)
@@ -183,7 +201,6 @@ class TestComparing:
             ({"model": "acme/rocket-1t"}, "no model is called"),
             ({"gpu": "abacus"}, "no single listed GPU"),
             ({"gpu": None}, "the GPU is not stated"),
-            ({"vllm_version": "v0.8.5"}, "older than what the catalogue covers"),
             ({"gpu_count": None, "tp": None, "dp": None}, "number of GPUs"),
         ],
     )

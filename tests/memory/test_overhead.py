@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -117,6 +119,53 @@ class TestSampler:
         }
 
 
+class TestCompiling:
+    """From 0.11.1 a start with an empty compile cache times kernels on a copy of the embedding table."""
+
+    def test_a_first_start_and_a_restart(self) -> None:
+        # https://github.com/alexostapiuk11/coldstart-recon-worker, fixtures/README.md: 1.18 GiB cold, 0.19 warm; both
+        # without what the V2 runner keeps per request
+        model = find_checkpoint("Qwen/Qwen3-8B")
+        result = of(model, "RTX4090", "0.27.1", max_num_batched_tokens=2048, max_num_seqs=256)
+        activations = next(term.gib for term in result.terms if term.name == "activations")
+        kept = 256 * 151936 * 4 / (1 << 30)
+        assert activations.mid - kept == pytest.approx(1.18, abs=0.03)
+        assert activations.low - kept <= 0.19
+        assert activations.high - kept >= 2 * 1.16
+
+    @pytest.mark.parametrize(
+        ("release", "settings", "compiled"),
+        [
+            ("0.11.0", {}, False),
+            ("0.11.1", {}, True),
+            ("0.24.0", {"cuda_graphs": False}, False),
+            ("0.24.0", {"pipeline_parallel_size": 2, "first_stage": True, "last_stage": False}, True),
+            ("0.24.0", {"pipeline_parallel_size": 2, "first_stage": False, "last_stage": False}, False),
+        ],
+    )
+    def test_where(self, release: str, settings: dict[str, Any], compiled: bool) -> None:
+        few = {"max_num_batched_tokens": 512, "max_num_seqs": 8}
+        result = of(find_checkpoint("Qwen/Qwen3-8B"), "L40S", release, **few, **settings)
+        table = 151936 * 4096 * 2 / (1 << 30)
+        assert (gib("activations", result) > table) is compiled
+
+    def test_ranks_share_the_table(self) -> None:
+        few = {"max_num_batched_tokens": 512, "max_num_seqs": 8}
+        model = find_checkpoint("Qwen/Qwen3-8B")
+        one, two = (gib("activations", of(model, "L40S", "0.24.0", **few, tensor_parallel_size=n)) for n in (1, 2))
+        assert one - two == pytest.approx(151936 * 4096 / (1 << 30), abs=0.02)
+
+    def test_qwen2_5_has_two_from_0_27(self) -> None:
+        # https://github.com/youwins-lab/Blog, 2026-08-22: 1.76 GiB less KV cache than with --enforce-eager
+        model = find_checkpoint("Qwen/Qwen2.5-7B-Instruct")
+        few = {"max_num_batched_tokens": 2048, "max_num_seqs": 256}
+        graphs, eager = (
+            gib("activations", of(model, "L4", "0.27.1", **few, cuda_graphs=graphs)) for graphs in (True, False)
+        )
+        assert graphs - eager == pytest.approx(1.76, abs=0.05)
+        assert gib("activations", of(model, "L4", "0.26.0", **few)) < graphs - 0.9
+
+
 class TestCommunicators:
     def test_what_counts_against_the_budget_by_release_and_card(self) -> None:
         def group(release: str, gpu: str, **ranks: int) -> str:
@@ -131,7 +180,8 @@ class TestCommunicators:
         assert group("0.17.0", "H200", data_parallel_size=8) == "nvlink"
         assert group("0.17.0", "A100-80", tensor_parallel_size=8) == "nvlink-ampere"
         assert group("0.33.0", "RTXPRO6000", tensor_parallel_size=4) == "pcie"
-        assert group("0.33.0", "GB10") == "unified"
+        assert group("0.19.0", "GB10") == "unified"
+        assert group("0.33.0", "GB10") == "unified-counts-everything"
         assert group("0.17.0", "L40S") == "one-gpu"
         assert group("0.18.0", "L40S") == "one-gpu-graphs-profiled"
         assert group("0.27.0", "L40S") == "one-gpu"
@@ -160,6 +210,21 @@ class TestGraphs:
             "activations",
             "non-torch",
         ]
+
+    def test_the_second_runner_counts_them_from_0_29(self) -> None:
+        model = find_checkpoint("Qwen/Qwen3-14B")
+        for release, counted in (("0.22.0", False), ("0.28.0", False), ("0.29.0", True)):
+            assert of(model, "L40S", release).terms[-1].in_budget is counted
+        assert of(model, "L40S", "0.28.0", second_runner=False).terms[-1].in_budget
+        assert not of(model, "L40S", "0.29.0", graphs_estimated=False).terms[-1].in_budget
+
+    def test_what_the_second_runner_counts(self) -> None:
+        # https://github.com/samilazrak/vllm-optimization-lab, results/raw/{base,awq,tuned}.startup.log
+        model = find_checkpoint("Qwen/Qwen3-14B-AWQ")
+        base = of(model, "L40S", "0.29.0", max_num_seqs=256, max_num_batched_tokens=2048)
+        tuned = of(model, "L40S", "0.29.0", max_num_seqs=512, max_num_batched_tokens=8192)
+        assert gib("cuda graphs", base) == pytest.approx(0.525, abs=0.03)
+        assert gib("cuda graphs", tuned) == pytest.approx(0.60, abs=0.04)
 
     def test_captured_sizes(self) -> None:
         # 51 sizes and, for decoding, those up to max_num_seqs: "PIECEWISE=51 (largest=512), FULL=35 (largest=256)"
@@ -229,7 +294,9 @@ def test_expert_scratch_space_is_kept_from_0_13() -> None:
         data_parallel_size=1,
         enable_expert_parallel=False,
         pipeline_parallel_size=1,
+        first_stage=True,
         last_stage=True,
+        compiled=True,
         large_cublas=True,
         deep_gemm=True,
         multiprocessors=132,

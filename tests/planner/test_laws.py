@@ -17,6 +17,7 @@ from qcmatrix.launch.render import render
 from qcmatrix.planner.relax import minimal_conflict, nearest_changes
 from qcmatrix.planner.request import Goal, Request
 from qcmatrix.planner.search import search
+from qcmatrix.rules.declare import Unknown
 
 RELEASES = ("0.10.0", "0.11.0", "0.12.0", "0.16.0", "0.19.0", "0.22.1", "0.25.1", "0.29.0", "0.30.0", "0.33.0")
 FLEETS = (
@@ -86,7 +87,8 @@ def _like(first: object, second: object) -> bool:
     def key(plan: object) -> tuple[object, ...]:
         assessment = plan.assessment  # type: ignore[attr-defined]
         warnings = sum(finding.severity.value == "warning" for finding in assessment.findings)
-        return (assessment.deployment.kv_cache_dtype, warnings)
+        doubts = sum(isinstance(finding.verdict, Unknown) for finding in assessment.findings)
+        return (assessment.deployment.kv_cache_dtype, warnings, doubts)
 
     return key(first) == key(second)
 
