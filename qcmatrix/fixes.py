@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from qcmatrix.assess import Assessment, Assessor, LaunchVerdict, with_fix
-from qcmatrix.rules.declare import Breach, Fix
+from qcmatrix.rules.declare import Breach, Fix, Severity
 from qcmatrix.rules.judge import Finding
 
 __all__ = ["judged_fix", "judged_fixes"]
@@ -18,10 +18,13 @@ _BETTER_FIRST = (
 )
 
 
-def judged_fixes(assessor: Assessor, assessment: Assessment) -> dict[str, str]:
-    """For each finding that has a fix that holds: rule id -> what to do and what comes of it."""
+def judged_fixes(assessor: Assessor, assessment: Assessment, *, notes: bool = True) -> dict[str, str]:
+    """For each finding that has a fix that holds: rule id -> what to do and what comes of it. Without ``notes``, only
+    for errors and warnings."""
     fixes = {}
     for finding in assessment.findings:
+        if not notes and finding.severity is Severity.INFO:
+            continue
         text = judged_fix(assessor, assessment, finding)
         if text is not None:
             fixes[finding.rule.id] = text

@@ -104,7 +104,7 @@ def _plans(plans: list[Plan]) -> list[PlanAnswer]:
 
 def _fixes(plan: Plan) -> dict[str, str]:
     request = plan.request
-    return judged_fixes(assessor_for(request.release, request.fleet, request.checkpoint), plan.assessment)
+    return judged_fixes(assessor_for(request.release, request.fleet, request.checkpoint), plan.assessment, notes=False)
 
 
 def _refusal(outcomes: Outcomes, *, conflict: bool) -> RefusalAnswer:

@@ -94,7 +94,10 @@ def _lines(checked: Checked) -> Iterator[str]:
     named = checked.parsed.launch.model
     if named and named != answer.model:
         yield from style.wrapped(f"facts of {answer.model} taken for {named}", first="  ", rest="    ")
+    fails = answer.verdict not in _SERVES
     for finding, told in zip(checked.assessment.findings, answer.findings, strict=True):
+        if fails and finding.severity is Severity.INFO:
+            continue  # first things first
         if finding.severity is not Severity.INFO or finding is _first_note(checked):
             yield ""
         yield from _finding(checked, finding, told)
@@ -108,6 +111,9 @@ def _lines(checked: Checked) -> Iterator[str]:
         for severity in ("error", "warning")
     ]
     yield ""
+    notes = sum(finding.severity == "info" for finding in answer.findings)
+    if fails and notes:
+        counts.append(f"{style.counted(notes, 'note')} for when it starts (--json shows them)")
     yield f"{answer.verdict}: {', '.join(counts)}"
 
 

@@ -113,8 +113,11 @@ def _lines(answer: SuggestAnswer, named: tuple[ResolvedCheckpoint, ...], *, expl
             for plan in others:
                 yield from style.wrapped(f"{plan.model}: {_figures(plan)}", first="  ", rest="    ")
         if refusals and (explain or named or not plans):
-            for refusal in refusals if explain or named else refusals[:1]:
+            # With no model named the smallest one comes nearest to fitting; the stronger ones are told on demand.
+            for refusal in refusals if explain or named else refusals[-1:]:
                 yield from _refusal(refusal)
+            if len(refusals) > 1 and not (explain or named):
+                yield "  = the stronger models do not fit either: --explain says why"
         hints = [hint for hint in answer.hints if hint.fleet == fleet or not plans]
         if hints and (not plans or named) and index == len(answer.request["gpus"]) - 1:
             yield from _hints(answer)

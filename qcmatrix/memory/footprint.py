@@ -83,8 +83,10 @@ def footprint(deployment: Deployment) -> Footprint:
     layout = frame.layout
     blocks = deployment.num_gpu_blocks_override
     stage = 0
+    kv = Interval(low[0] / GIB, mid[0] / GIB, high[0] / GIB)
     if len(mid) > 1:
         stage = min(range(len(mid)), key=lambda index: mid[index] / layout[index].bytes_per_block)
+        kv = Interval(*(_tightest(layout, bound, stage) / GIB for bound in (low, mid, high)))
 
     context = max(deployment.context, 1)
     automatic = deployment.max_model_len == -1
@@ -107,7 +109,7 @@ def footprint(deployment: Deployment) -> Footprint:
         weights_bytes=frame.weights[stage],
         terms=frame.terms[stage],
         overhead_gib=frame.overheads[stage],
-        kv_gib=Interval(low[stage] / GIB, mid[stage] / GIB, high[stage] / GIB),
+        kv_gib=kv,
         kv_bytes_per_token=frame.per_token[stage],
         kv_tokens=Interval(*tokens),
         max_context=Interval(*longest),
@@ -117,6 +119,12 @@ def footprint(deployment: Deployment) -> Footprint:
         stage=f"pipeline stage {stage}" if len(mid) > 1 else "",
         room_outside_gib=room,
     )
+
+
+def _tightest(layout: Layout, memory: list[int], stage: int) -> float:
+    """The least of the stages, as bytes of ``stage``: at either end it may be another stage that decides."""
+    blocks = min(held / each.bytes_per_block for held, each in zip(memory, layout, strict=True))
+    return min(memory[stage], blocks * layout[stage].bytes_per_block)
 
 
 _Figures = tuple[tuple[int, int, int], int, Fit, int, tuple[float, float, float], tuple[int, int, int]]

@@ -72,9 +72,9 @@ def assessor_for(release: Release, fleet: Fleet, checkpoint: ResolvedCheckpoint)
 def search(request: Request) -> Outcomes:
     """All plans for ``request``, best first; every one has been judged as a whole before it is returned.
 
-    The space is tried in tiers, and a tier that has plans ends the search: the whole fleet before parts of it (unless
-    the goal is few GPUs), the 16-bit KV cache before FP8 (unless the goal is context). A later tier could only rank
-    lower. Where nothing fits for sure with the default of ``--max-num-seqs``, fewer sequences are tried.
+    The space is tried in tiers, and a tier that has plans ends the search: shapes as ``_shape_tiers`` orders them, the
+    16-bit KV cache before FP8 (unless the goal is context). A later tier could only rank lower. Where nothing fits for
+    sure with the default of ``--max-num-seqs``, fewer sequences are tried.
     """
     outcomes = _search(request)
     if request.max_num_seqs is None and not _some_start(outcomes):
@@ -106,21 +106,31 @@ def _search(request: Request) -> Outcomes:
 
 
 def _tiers(request: Request) -> Iterator[tuple[tuple[Shape, ...], tuple[str, ...]]]:
-    every = _shapes(request)
-    whole = tuple(shape for shape in every if shape.gpus == request.fleet.count)
-    part = tuple(shape for shape in every if shape.gpus != request.fleet.count)
     kinds = tuple(kv_choices(request))
-    if request.goal is Goal.CONTEXT:
-        yield whole, kinds
-        yield part, kinds
-    elif request.goal is Goal.FEWEST_GPUS:
-        for kind in kinds:
-            yield every, (kind,)
-    else:
-        for kind in kinds:
-            yield whole, (kind,)
-        for kind in kinds:
-            yield part, (kind,)
+    for shapes_of_tier in _shape_tiers(request):
+        if request.goal is Goal.CONTEXT:
+            yield shapes_of_tier, kinds
+        else:
+            for kind in kinds:
+                yield shapes_of_tier, (kind,)
+
+
+def _shape_tiers(request: Request) -> Iterator[tuple[Shape, ...]]:
+    """The whole fleet before parts of it (unless few GPUs are the goal), no pipeline in a node where none is needed.
+
+    Pipeline stages within a node wait for each other, which tensor parallel ranks do not; between nodes they spare
+    the slow network.
+    """
+    every = _shapes(request)
+    flat = tuple(s for s in every if s.pipeline_parallel_size == 1 or request.fleet.nodes > 1)
+    piped = tuple(s for s in every if s not in flat)
+    for some in (flat, piped):
+        if request.goal is Goal.FEWEST_GPUS:
+            yield some
+        else:
+            yield tuple(shape for shape in some if shape.gpus == request.fleet.count)
+    if request.goal is not Goal.FEWEST_GPUS:
+        yield tuple(shape for shape in every if shape.gpus != request.fleet.count)
 
 
 def largest_context(request: Request) -> Plan | None:

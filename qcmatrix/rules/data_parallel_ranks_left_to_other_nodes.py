@@ -25,7 +25,7 @@ from qcmatrix.versions import Range
         ),
         RuleSource(
             "https://github.com/vllm-project/vllm/blob/v0.33.0/vllm/v1/engine/utils.py",
-            "Waiting for %d local, %d remote core engine proc(s) to",
+            "Waiting for %d local, %d remote core engine proc(s) to connect.",
             Level.DERIVED,
         ),
     ),

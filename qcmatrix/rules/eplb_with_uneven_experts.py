@@ -31,19 +31,26 @@ _DROP = Fix("drop `--enable-eplb`", drop=("enable_eplb",))
             "enable_expert_parallel must be True to use EPLB.",
             Level.DERIVED,
         ),
+        RuleSource(
+            "https://github.com/vllm-project/vllm/blob/v0.32.0/vllm/model_executor/layers/fused_moe/routed_experts.py",
+            "EPLB is not supported AutoAWQMoEMethod.",
+            Level.PROBED,
+        ),
     ),
 )
 def eplb_with_uneven_experts(deployment: Deployment) -> Verdict:
     """Expert load balancing without expert ranks it can balance
 
     What it finds
-    `--enable-eplb` without expert parallelism, on a single rank, or on ranks that do not divide the experts (with the
-    redundant ones).
+    `--enable-eplb` without expert parallelism, on a single rank, on ranks that do not divide the experts (with the
+    redundant ones), or with AWQ or GPTQ experts.
 
     Why it fails
     Load balancing moves experts between ranks that hold equally many. vLLM checks the first two in its configuration
     ("enable_expert_parallel must be True to use EPLB.") and the third while it builds the layers ("EPLB currently
     only supports even distribution of experts across ranks.").
+
+    AWQ and GPTQ experts cannot be moved at all: the kernels have no support for it in any release.
 
     What to do
     Add `--enable-expert-parallel`, choose redundant experts so that the sum divides, or drop `--enable-eplb`.
@@ -66,6 +73,14 @@ def eplb_with_uneven_experts(deployment: Deployment) -> Verdict:
         return Breach(because="there is one rank", about=("enable_eplb",), fixes=(_DROP,), error="EPLB requires")
     if moe is None:
         return None
+    method = deployment.quantization.method
+    if method in ("awq", "gptq") and "experts" not in deployment.quantization.unquantized:
+        return Breach(
+            because=f"experts of method {method} cannot be moved between ranks",
+            about=("enable_eplb",),
+            fixes=(_DROP,),
+            error="EPLB is not supported" if deployment.release.version in _CHECKED_ONCE else "EPLB not supported for",
+        )
     experts = moe.num_experts + deployment.num_redundant_experts
     if experts % ranks == 0:
         return None

@@ -53,7 +53,7 @@ def gpu_memory_utilization_out_of_range(deployment: Deployment) -> Verdict:
     if 0 < share <= 1:
         return None
     fixes = [Fix("drop `--gpu-memory-utilization`", drop=("gpu_memory_utilization",))]
-    if 1 < share <= _PERCENT and 0.5 <= share / _PERCENT:
+    if 1 < share <= _PERCENT and share / _PERCENT >= 0.5:
         meant = share / _PERCENT
         fixes.insert(0, Fix(f"use `--gpu-memory-utilization {meant:g}`", set={"gpu_memory_utilization": meant}))
     if deployment.release.version in _FIELD:

@@ -53,9 +53,9 @@ _DECIDING = frozenset(
     outcome=Outcome.STARTS_AND_IS_WRONG,
     sources=(
         RuleSource(
-            "https://github.com/vllm-project/vllm/blob/v0.32.0/vllm/config/model.py",
-            'hf_overrides={"num_hidden_layers": 2} makes a model of 2 layers',
-            Level.PROBED,
+            "https://github.com/vllm-project/vllm/blob/v0.33.0/vllm/config/model.py",
+            "hf_overrides_kw[key] = value",
+            Level.DERIVED,
         ),
         RuleSource(
             "https://docs.vllm.ai/en/v0.33.0/configuration/engine_args/",

@@ -151,7 +151,7 @@ def test_tool_parsers_follow_the_family() -> None:
     parsers = {"qwen3-coder": "qwen3_coder", "llama": "llama3_json"}
     for resolved in all_checkpoints():
         parser = parsers.get(resolved.model.family, "hermes")
-        assert resolved.checkpoint.tool_call_parser == (None if resolved.checkpoint.short == "kimi-dev-72b" else parser)
+        assert resolved.checkpoint.tool_call_parser == (None if resolved.checkpoint.short == "kimi-dev" else parser)
 
 
 def test_the_coder_family_comes_first_and_largest_first() -> None:

@@ -1,0 +1,62 @@
+"""Rule: multi-token prediction asked of a model without the layers for it."""
+
+from __future__ import annotations
+
+from qcmatrix.deployment import Deployment
+from qcmatrix.rules.declare import Breach, Fix, Level, Outcome, RuleSource, Verdict, rule
+from qcmatrix.versions import Range
+
+_METHODS = ("mtp", "qwen3_next_mtp")
+_WITH_LAYERS = ("Qwen3NextForCausalLM",)
+
+
+@rule(
+    holds=Range("0.15.0"),
+    reads=("architecture", "speculation"),
+    outcome=Outcome.REFUSES_TO_START,
+    sources=(
+        RuleSource(
+            "https://github.com/vllm-project/vllm/blob/v0.32.0/vllm/config/speculative.py",
+            "Unsupported speculative method: 'mtp'",
+            Level.PROBED,
+        ),
+        RuleSource(
+            "https://github.com/vllm-project/vllm/blob/v0.28.0/vllm/config/speculative.py",
+            "Unsupported speculative method: 'mtp'",
+            Level.PROBED,
+        ),
+        RuleSource(
+            "https://github.com/vllm-project/vllm/blob/v0.15.0/vllm/config/speculative.py",
+            "Unsupported speculative method:",
+            Level.DERIVED,
+        ),
+    ),
+)
+def draft_layers_not_in_model(deployment: Deployment) -> Verdict:
+    """Multi-token prediction of a model that has no layers for it
+
+    What it finds
+    `--speculative-config` with method `mtp` or `qwen3_next_mtp`, and no draft model, on a model other than
+    Qwen3-Next (Qwen3-Coder-Next).
+
+    Why it fails
+    The method runs extra layers of the checkpoint itself. Qwen3-Coder 30B and 480B have none, and vLLM stops:
+    "Unsupported speculative method: 'mtp'".
+
+    What to do
+    Method `ngram`, which needs no layers, or a draft model.
+
+    Not covered
+    How much is won by it. Releases before 0.15.0 were not asked.
+    """
+    asked = deployment.speculation
+    if asked is None or asked.method not in _METHODS or asked.model is not None:
+        return None
+    if deployment.architecture.architecture in _WITH_LAYERS:
+        return None
+    return Breach(
+        because=f"{deployment.architecture.architecture} has no prediction layers for method {asked.method}",
+        about=("speculative_config",),
+        fixes=(Fix("drop `--speculative-config`", drop=("speculative_config",)),),
+        error="Unsupported speculative method: 'mtp'",
+    )
