@@ -16,6 +16,8 @@ _BETTER_FIRST = (
     LaunchVerdict.WRONG,
     LaunchVerdict.REFUSED,
 )
+_ABOUT_MEMORY = frozenset({"max_model_len", "gpu_memory_utilization"})
+"""What is changed so that it fits."""
 
 
 def judged_fixes(assessor: Assessor, assessment: Assessment, *, notes: bool = True) -> dict[str, str]:
@@ -41,6 +43,8 @@ def judged_fix(assessor: Assessor, assessment: Assessment, finding: Finding) -> 
             continue
         if _BETTER_FIRST.index(after.verdict) > _BETTER_FIRST.index(assessment.verdict):
             continue
+        if _ABOUT_MEMORY & fix.set.keys() and after.verdict is LaunchVerdict.DOES_NOT_FIT:
+            continue  # the rule is content, and the memory is not: another length that does not fit helps nobody
         return _told(fix, assessment, after)
     return None
 

@@ -23,11 +23,13 @@ from qcmatrix.latency.roofline import Bounds, bounds
 from qcmatrix.launch.launch import Launch
 from qcmatrix.launch.render import render
 from qcmatrix.launch.secrets import redact, scrub
-from qcmatrix.memory.ledger import GIB, Footprint, Interval
+from qcmatrix.memory.ledger import Footprint, Interval
 from qcmatrix.planner.nodes import commands_per_node
 from qcmatrix.planner.plan import Hint, Plan
 from qcmatrix.rules.declare import Breach
 from qcmatrix.rules.judge import Finding
+
+_WEIGHTS = ("weights", "allocator rounding")
 
 __all__ = [
     "argv_of",
@@ -139,7 +141,7 @@ def memory_answer(footprint: Footprint) -> MemoryAnswer:
     return MemoryAnswer(
         usable_gib=_round(footprint.usable_gib),
         budget_gib=_round(footprint.budget_gib),
-        weights_gib=_round(footprint.weights_bytes / GIB),
+        weights_gib=_round(sum(term.gib.mid for term in footprint.terms if term.name in _WEIGHTS)),
         overhead_gib=_estimate(footprint.overhead_gib),
         kv_gib=_estimate(footprint.kv_gib),
         kv_tokens=_estimate(footprint.kv_tokens, digits=0),

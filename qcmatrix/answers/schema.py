@@ -59,6 +59,7 @@ class MemoryAnswer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     usable_gib: float
     budget_gib: float
     weights_gib: float
+    """The parameters in the pieces that PyTorch's allocator takes: "Model loading took" less the rotary table."""
     overhead_gib: Estimate
     kv_gib: Estimate
     kv_tokens: Estimate

@@ -183,6 +183,9 @@ def _container(
         if name in ("-e", "--env") and (assigned := _ASSIGNMENT.fullmatch(value)) is not None:
             env[assigned[1]] = assigned[2]
             spans[assigned[1]] = Span(index, stop)
+        elif name == "--gpus" and (devices := _docker_devices(value)) is not None:
+            env.setdefault("NVIDIA_VISIBLE_DEVICES", devices)
+            spans.setdefault("NVIDIA_VISIBLE_DEVICES", Span(index, stop))
         elif name == "--entrypoint" and value:
             entrypoint = [(index if equals else index + 1, value)]
         position += 1
@@ -198,6 +201,18 @@ def _container(
         if inner is not None:
             return Command(inner[0], tuple(inner[1]), env, spans, _hint([image]), before)
     return Command(Form.CONTAINER, tuple(arguments), env, spans, _hint([image]), before)
+
+
+def _docker_devices(value: str) -> str | None:
+    """What ``--gpus`` lets the container see, as ``NVIDIA_VISIBLE_DEVICES`` names it; ``None``: all.
+
+    Read are ``"device=0,1"`` (the inner quotes keep the list together) and a number of GPUs.
+    """
+    text = value.strip().strip('"')
+    if (found := re.search(r"(?:^|,)device=([^=]*?)(?:,\w+=.*)?$", text)) is not None:
+        return found[1]
+    count = re.fullmatch(r"(?:count=)?(\d{1,3})", text)
+    return None if count is None else ",".join(map(str, range(int(count[1]))))
 
 
 def _hint(words: Sequence[str]) -> str | None:

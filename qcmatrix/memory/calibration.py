@@ -38,7 +38,7 @@ class Group(msgspec.Struct, frozen=True):
 
 
 NON_TORCH: dict[str, Group] = {
-    "one-gpu": Group(0.05, 0.13, 0.30, 4, "one GPU: CUDA modules"),
+    "one-gpu": Group(0.05, 0.13, 0.30, 7, "one GPU: CUDA modules"),
     "one-gpu-graphs-profiled": Group(0.18, 0.25, 0.40, 7, "one GPU: CUDA modules and what graph profiling leaves"),
     "pipeline": Group(0.0, 0.07, 0.60, 2, "pipeline stages on one node"),
     "nvlink-nccl-in-budget-2": Group(0.9, 1.4, 1.9, 0, "2 ranks over NVLink, NCCL counted (before 0.11)"),

@@ -12,6 +12,7 @@ from functools import partial
 import msgspec
 
 from qcmatrix.deployment import Deployment
+from qcmatrix.errors import RequestError
 from qcmatrix.memory import kv_cache
 from qcmatrix.memory.calibration import startup_gib
 from qcmatrix.memory.kv_layout import Layout, kv_layout
@@ -32,6 +33,16 @@ ROUNDING = "allocator rounding"
 ROUNDING_BASIS = "exact: PyTorch takes memory for large tensors in pieces of 2 MiB"
 WEIGHTS_BASIS = "exact: parameter shapes of vLLM's model code"
 OFFLOAD_BASIS = "exact: parameter shapes of vLLM's model code, less --cpu-offload-gb"
+_AT_LEAST_ONE = (
+    "tensor_parallel_size",
+    "pipeline_parallel_size",
+    "data_parallel_size",
+    "decode_context_parallel_size",
+    "max_num_batched_tokens",
+    "max_num_seqs",
+    "block_size",
+)
+"""What has to be 1 or more before anything can be divided by it; rules name what is not."""
 _LIMIT = 20_000
 """Entries kept before the cache starts anew."""
 
@@ -64,8 +75,10 @@ def footprint(deployment: Deployment) -> Footprint:
     """The ledger of the GPU that decides (the tightest pipeline stage); every DP rank holds a whole KV cache.
 
     Raises:
-        RequestError: a split or a dtype that is not modelled.
+        RequestError: a split or a dtype that is not modelled; a size below 1, a share that is none.
     """
+    if not 0 < deployment.gpu_memory_utilization <= 1:
+        raise RequestError(f"--gpu-memory-utilization {deployment.gpu_memory_utilization}: no share of the memory")
     frame = _frame(deployment)
     gpu = deployment.gpu
     usable = gpu.visible_gib
@@ -259,6 +272,10 @@ def _frame(deployment: Deployment) -> _Frame:
 
 
 def _build(deployment: Deployment) -> _Frame:
+    for name in _AT_LEAST_ONE:
+        size = getattr(deployment, name)
+        if size is not None and size < 1:
+            raise RequestError(f"--{name.replace('_', '-')} is {size}: there is nothing to size")
     version = deployment.release.version
     gpu = deployment.gpu
     stages = deployment.pipeline_parallel_size

@@ -18,7 +18,17 @@ from typing import NamedTuple
 
 from qcmatrix.catalogue.models import Architecture, LinearAttention, MixtureOfExperts, Quantization
 from qcmatrix.errors import RequestError
-from qcmatrix.memory.weights_schemes import PLAIN, Scheme, experts_bytes, holder_bytes, matrix_bytes, scheme_of
+from qcmatrix.memory.allocator import taken_beyond
+from qcmatrix.memory.weights_schemes import (
+    PLAIN,
+    Scheme,
+    experts_bytes,
+    grouped_tensors,
+    holder_bytes,
+    largest_rest,
+    matrix_bytes,
+    scheme_of,
+)
 from qcmatrix.versions import Range, Version, parse_version
 
 __all__ = ["layers_per_stage", "loaded_bytes", "made_while_loading", "rotary_cache_bytes", "weights_bytes"]
@@ -232,7 +242,29 @@ def _stages(
         size += layers * 2 * 2 * shape.hidden  # the two norms of a layer
         stages.append(size + _ends(shape, ranks, head, plain, first=place == 0, last=place == ranks.pipeline - 1))
         start = end
+    if allocated and len(stages) == 1 and quantization.method in ("awq", "gptq") and not scheme.keeps_zero_points:
+        stages[0] += _between(shape, ranks, scheme)
     return tuple(stages)
+
+
+def _between(shape: _Shape, ranks: _Ranks, scheme: Scheme) -> int:
+    """What the allocator loses between the smaller tensors of a dense model in 4 bit, whole on its ranks."""
+    if shape.moe is not None or shape.linear is not None or scheme.bits != 4:
+        return 0
+    queries = shape.heads // ranks.tensor * shape.head
+    keys = max(1, shape.kv_heads // ranks.tensor) * shape.head
+    columns = shape.intermediate // ranks.tensor
+    layer = tuple(
+        grouped_tensors(scheme, outputs, inputs)
+        for outputs, inputs in (
+            (queries + 2 * keys, shape.hidden),
+            (shape.hidden, queries),
+            (2 * columns, shape.hidden),
+            (shape.hidden, columns),
+        )
+    )
+    table = 2 * shape.vocabulary // ranks.tensor * shape.hidden
+    return max(0, taken_beyond(table, layer, shape.layers, 0 if shape.tied else table, largest_rest(scheme)))
 
 
 def _layer_sizes(

@@ -12,9 +12,20 @@ from math import gcd
 from typing import NamedTuple
 
 from qcmatrix.catalogue.models import Quantization
+from qcmatrix.memory.allocator import LARGE, Linear, segment_bytes
 from qcmatrix.versions import Version, parse_version
 
-__all__ = ["PLAIN", "Kind", "Scheme", "experts_bytes", "holder_bytes", "matrix_bytes", "scheme_of"]
+__all__ = [
+    "PLAIN",
+    "Kind",
+    "Scheme",
+    "experts_bytes",
+    "grouped_tensors",
+    "holder_bytes",
+    "largest_rest",
+    "matrix_bytes",
+    "scheme_of",
+]
 
 _BLOCK_REFINED_FROM = parse_version("0.29.0")
 """From here FP8 block scales of experts are refined when tensor parallelism cuts a block:
@@ -24,9 +35,8 @@ _TRTLLM_ROUNDS_FROM = parse_version("0.31.0")
 https://github.com/vllm-project/vllm/blob/v0.31.0/vllm/model_executor/layers/fused_moe/oracle/unquantized.py."""
 _KEEPS_REST_FROM = parse_version("0.20.0")
 """From here vLLM runs on PyTorch 2.11 (``requirements/cuda.txt`` of 0.19.1: 2.10)."""
-_MIB = 1 << 20
 _LARGEST_REST_KEPT = 1 / 12
-"""Share of a segment. Logs of 0.21 to 0.29: rests of 6.3% are kept, of 10.7% split off (``data/public_cases.jsonl``)."""
+"""Share of a segment. In logs of 0.21 to 0.29 rests of 6.3% are kept, of 10.7% split off (``public_cases.jsonl``)."""
 _SMALLEST_REFINED_BLOCK = 32
 _SMALLEST_GROUP = 32
 _NATIVE_FP8 = (8, 9)
@@ -212,11 +222,25 @@ def _tensor(scheme: Scheme, size: int) -> int:
     more than 1 MiB: https://github.com/pytorch/pytorch/blob/v2.9.0/c10/cuda/CUDACachingAllocator.cpp. Logs of releases
     on PyTorch 2.11 and later show larger rests of large segments as well.
     """
-    if scheme.allocated and size >= 10 * _MIB:
-        rest = -size % (2 * _MIB)
-        kept = rest <= _MIB or (scheme.keeps_rest and rest <= _LARGEST_REST_KEPT * (size + rest))
-        return size + rest if kept else size
-    return size
+    return segment_bytes(size, largest_rest(scheme)) if scheme.allocated and size >= LARGE else size
+
+
+def largest_rest(scheme: Scheme) -> float:
+    """Share of a large segment whose rest stays with the tensor even above 1 MiB."""
+    return _LARGEST_REST_KEPT if scheme.keeps_rest else 0.0
+
+
+def grouped_tensors(scheme: Scheme, outputs: int, inputs: int) -> Linear:
+    """The tensors of a dense matrix in groups of integers: those that stay after loading, those that it frees."""
+    groups = inputs // scheme.group if scheme.group else 1
+    weights, scales, zeros = (
+        outputs * inputs * scheme.bits // 8,
+        2 * outputs * groups,
+        outputs * groups * scheme.bits // 8,
+    )
+    if scheme.method == "gptq" and scheme.symmetric:
+        return (weights, scales), (zeros,)
+    return (weights, scales, zeros), ()
 
 
 def holder_bytes(scheme: Scheme) -> int:

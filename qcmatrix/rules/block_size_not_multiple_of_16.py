@@ -12,6 +12,8 @@ _CHOSEN_BY_SIZE = Range("0.11.1")
 _FLEX_TAKES_ANY = Range("0.10.0", "0.21.0")
 _BACKENDS = frozenset({"FLASH_ATTN", "FLASHINFER", "TRITON_ATTN"})
 _CHECKED = Range("0.23.0")
+_HYBRID_TOO = Range("0.28.0")
+"""Releases seen to choose the attention kernel of a hybrid model by the size as given, before they enlarge it."""
 
 
 @rule(
@@ -19,6 +21,16 @@ _CHECKED = Range("0.23.0")
     reads=("release", "gpu", "architecture", "block_size", "attention_backend", "kv_cache_dtype", "env"),
     outcome=Outcome.REFUSES_TO_START,
     sources=(
+        RuleSource(
+            "https://github.com/vllm-project/vllm/blob/v0.32.0/vllm/platforms/cuda.py",
+            "No valid attention backend found for cuda with AttentionSelectorConfig(",
+            Level.PROBED,
+        ),
+        RuleSource(
+            "https://github.com/vllm-project/vllm/blob/v0.28.0/vllm/platforms/cuda.py",
+            "No valid attention backend found for cuda with AttentionSelectorConfig(",
+            Level.PROBED,
+        ),
         RuleSource(
             "https://github.com/vllm-project/vllm/blob/v0.10.0/vllm/v1/attention/backends/flash_attn.py",
             "Block size must be a multiple of 16.",
@@ -30,9 +42,9 @@ _CHECKED = Range("0.23.0")
             Level.DERIVED,
         ),
         RuleSource(
-            "https://github.com/vllm-project/vllm/blob/v0.32.0/vllm/config/cache.py",
-            "block_size Input should be greater than 0",
-            Level.PROBED,
+            "https://github.com/vllm-project/vllm/blob/v0.33.0/vllm/config/cache.py",
+            "block_size: int = Field(default=None, gt=0)",
+            Level.DERIVED,
         ),
     ),
     enforced_by_vllm=False,
@@ -53,7 +65,8 @@ def block_size_not_multiple_of_16(deployment: Deployment) -> Verdict:
     Leave the option out: vLLM takes the size that the kernels like best.
 
     Not covered
-    Hybrid models (Qwen3-Coder-Next), whose blocks vLLM enlarges by itself. AMD cards, and cards older than compute
+    Hybrid models (Qwen3-Coder-Next) before 0.28.0, whose blocks vLLM enlarges by itself; how those releases choose the
+    kernel was not asked. AMD cards, and cards older than compute
     capability 8.0, have other kernels.
     """
     size = deployment.block_size
@@ -68,7 +81,7 @@ def block_size_not_multiple_of_16(deployment: Deployment) -> Verdict:
             fixes=fixes,
             error="Input should be greater than 0" if version in _CHECKED else "",
         )
-    if deployment.architecture.linear_attention is not None:
+    if deployment.architecture.linear_attention is not None and version not in _HYBRID_TOO:
         return None
     backend = deployment.attention_backend
     capability = deployment.gpu.compute_capability

@@ -29,7 +29,7 @@ _NOT_OURS = ("VLLM_ASCEND_", "VLLM_HPU_", "VLLM_GAUDI_", "VLLM_SPYRE_", "VLLM_NE
 @rule(
     holds=Range("0.10.0"),
     reads=("release", "env", "options"),
-    outcome=Outcome.STARTS_AND_IS_WRONG,
+    outcome=Outcome.SLOWER_OR_SMALLER,
     sources=(
         RuleSource(
             "https://github.com/vllm-project/vllm/blob/v0.17.0/vllm/envs.py",

@@ -13,6 +13,7 @@ _DROP = Fix("drop `--enable-eplb`", drop=("enable_eplb",))
     holds=Range("0.10.0"),
     reads=(
         "architecture",
+        "quantization",
         "tensor_parallel_size",
         "data_parallel_size",
         "enable_expert_parallel",
@@ -79,7 +80,7 @@ def eplb_with_uneven_experts(deployment: Deployment) -> Verdict:
             because=f"experts of method {method} cannot be moved between ranks",
             about=("enable_eplb",),
             fixes=(_DROP,),
-            error="EPLB is not supported" if deployment.release.version in _CHECKED_ONCE else "EPLB not supported for",
+            error="EPLB",
         )
     experts = moe.num_experts + deployment.num_redundant_experts
     if experts % ranks == 0:

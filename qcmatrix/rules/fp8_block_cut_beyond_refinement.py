@@ -33,6 +33,11 @@ _UNSUPPORTED = "FP8 MoE backend {} does not support the deployment configuration
     outcome=Outcome.REFUSES_TO_START,
     sources=(
         RuleSource(
+            "https://github.com/vllm-project/vllm/blob/v0.29.0/vllm/model_executor/layers/quantization/fp8.py",
+            "The output_size of gate's and up's weight = 48 is not divisible by weight quantization block_n = 128.",
+            Level.PROBED,
+        ),
+        RuleSource(
             "https://github.com/vllm-project/vllm/blob/v0.32.0/vllm/model_executor/layers/fused_moe/oracle/fp8.py",
             "No FP8 MoE backend supports the deployment configuration.",
             Level.PROBED,

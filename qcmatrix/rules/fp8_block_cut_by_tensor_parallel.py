@@ -23,6 +23,16 @@ _METHODS = ("fp8", "compressed-tensors")
     sources=(
         RuleSource(
             "https://github.com/vllm-project/vllm/blob/v0.28.0/vllm/model_executor/layers/quantization/fp8.py",
+            "The output_size of gate's and up's weight = 320 is not divisible by weight quantization block_n = 128.",
+            Level.PROBED,
+        ),
+        RuleSource(
+            "https://github.com/vllm-project/vllm/blob/v0.18.1/vllm/model_executor/layers/quantization/fp8.py",
+            "The output_size of gate's and up's weight = 192 is not divisible by weight quantization block_n = 128.",
+            Level.PROBED,
+        ),
+        RuleSource(
+            "https://github.com/vllm-project/vllm/blob/v0.28.0/vllm/model_executor/layers/quantization/fp8.py",
             "if intermediate_size_per_partition % block_n != 0: raise ValueError(",
             Level.DERIVED,
         ),

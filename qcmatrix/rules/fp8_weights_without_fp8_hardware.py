@@ -48,7 +48,11 @@ def fp8_weights_without_fp8_hardware(deployment: Deployment) -> Verdict:
     if quantization.method not in ("fp8", "compressed-tensors", "modelopt"):
         return None
     if gpu.compute_capability is None:
-        return Unknown(f"whether {gpu.name} has FP8 hardware (compute capability 8.9) is not known", decides=False)
+        return Unknown(
+            f"{gpu.name} is no listed card: FP8 hardware (compute capability 8.9 or higher) is assumed, and whether it "
+            "has any is not known",
+            decides=False,
+        )
     if gpu.compute_capability >= (8, 9):
         return None
     major, minor = gpu.compute_capability

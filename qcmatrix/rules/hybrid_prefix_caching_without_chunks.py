@@ -6,7 +6,6 @@ from qcmatrix.deployment import Deployment
 from qcmatrix.rules.declare import Breach, Fix, Level, Outcome, RuleSource, Verdict, rule
 from qcmatrix.versions import Range
 
-
 _ON_BY_DEFAULT = Range("0.26.0")
 """Releases that cache prefixes of hybrid models unless told not to."""
 

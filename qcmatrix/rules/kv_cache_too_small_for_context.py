@@ -5,6 +5,7 @@ from __future__ import annotations
 from qcmatrix.deployment import Deployment
 from qcmatrix.memory.ledger import Footprint
 from qcmatrix.rules.declare import Breach, Fix, Level, Outcome, RuleSource, Verdict, rule
+from qcmatrix.rules.weights_do_not_fit import over_this_node
 from qcmatrix.versions import Range
 
 _RELEASES_SAYING_MODELS = Range("0.10.0", "0.22.0")
@@ -23,7 +24,12 @@ _STEP = 1024
         "kv_cache_memory_bytes",
         "gpu_memory_utilization",
         "tensor_parallel_size",
+        "pipeline_parallel_size",
         "data_parallel_size",
+        "enable_expert_parallel",
+        "architecture",
+        "fleet",
+        "num_gpu_blocks_override",
     ),
     outcome=Outcome.DOES_NOT_FIT,
     sources=(
@@ -69,6 +75,20 @@ def kv_cache_too_small_for_context(deployment: Deployment, footprint: Footprint)
     demand = f"a request of {deployment.context} tokens needs {needed:.2f} GiB of KV cache per GPU"
     fits = int(longest.low) // _STEP * _STEP
     fixes: list[Fix] = []
+    override = deployment.num_gpu_blocks_override
+    if override is not None and needed <= left.low:
+        return Breach(
+            because=f"{demand}, and --num-gpu-blocks-override {override} leaves room for {footprint.kv_tokens.mid:.0f} "
+            f"tokens only (without it {left.mid:.2f} GiB would be there)",
+            about=("num_gpu_blocks_override",),
+            fixes=(
+                Fix("drop `--num-gpu-blocks-override`", drop=("num_gpu_blocks_override",)),
+                *([Fix(f"use `--max-model-len {fits}`", set={"max_model_len": fits})] if fits >= _STEP else []),
+            ),
+            error=_error(deployment, needed, None),
+        )
+    if deployment.data_parallel_size == 1:
+        fixes += over_this_node(deployment)  # idle GPUs first: the length asked for stays
     if fits >= _STEP:
         fixes.append(Fix(f"use `--max-model-len {fits}`", set={"max_model_len": fits}))
     if deployment.kv_cache_dtype == "auto" and (deployment.gpu.compute_capability or (0, 0)) >= (8, 9):
@@ -83,11 +103,19 @@ def kv_cache_too_small_for_context(deployment: Deployment, footprint: Footprint)
                 set={"tensor_parallel_size": tensor * data, "data_parallel_size": 1},
             )
         )
-    whose = "models's" if deployment.release.version in _RELEASES_SAYING_MODELS else "model's"
     return Breach(
         because=f"{demand}, and {per} GPUs have {left.mid:.2f} GiB left{where} (at most {left.high:.2f})",
         about=("max_model_len",),
         fixes=tuple(fixes),
-        error=f"To serve at least one request with the {whose} max seq len ({deployment.context}), ({needed:.2f} GiB "
-        f"KV cache is needed, which is larger than the available KV cache memory ({left.mid:.2f} GiB).",
+        error=_error(deployment, needed, left.mid),
+    )
+
+
+def _error(deployment: Deployment, needed: float, left: float | None) -> str:
+    """vLLM's words; what it will find left is an estimate, and marked as one."""
+    whose = "models's" if deployment.release.version in _RELEASES_SAYING_MODELS else "model's"
+    found = "..." if left is None else f"about {left:.1f}"
+    return (
+        f"To serve at least one request with the {whose} max seq len ({deployment.context}), ({needed:.2f} GiB "
+        f"KV cache is needed, which is larger than the available KV cache memory ({found} GiB)."
     )

@@ -48,10 +48,10 @@ def memory_outside_budget_runs_out(deployment: Deployment, footprint: Footprint)
     if room is None or room.low >= 0:
         return None
     share = deployment.gpu_memory_utilization
-    outside = sum(term.gib.mid for term in footprint.terms if not term.in_budget)
+    left = footprint.usable_gib - footprint.budget_gib
     because = (
-        f"{outside:.2f} GiB come after the KV cache, and --gpu-memory-utilization {share:g} leaves "
-        f"{footprint.usable_gib - footprint.budget_gib:.2f} GiB"
+        f"about {left - room.mid:.2f} GiB are taken outside the budget (what each process holds before vLLM measures, "
+        f"CUDA graphs, warm-up), and --gpu-memory-utilization {share:g} leaves {left:.2f} GiB for it"
     )
     if room.high >= 0:
         return Unknown(f"{because}: it may run out (room {room.low:.2f} to {room.high:.2f} GiB)", decides=False)

@@ -8,7 +8,7 @@ from qcmatrix.versions import Range
 
 # First release whose registry has the class; the others of this family are older than 0.10.0.
 _SINCE = {"Qwen3NextForCausalLM": Range("0.10.2")}
-_ALWAYS = frozenset({"Qwen2ForCausalLM", "Qwen3ForCausalLM", "Qwen3MoeForCausalLM"})
+_ALWAYS = frozenset({"LlamaForCausalLM", "Qwen2ForCausalLM", "Qwen3ForCausalLM", "Qwen3MoeForCausalLM"})
 
 
 @rule(

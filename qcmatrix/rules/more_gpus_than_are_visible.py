@@ -36,8 +36,8 @@ _NAMED = ("GPU-", "MIG-")
     outcome=Outcome.REFUSES_TO_START,
     sources=(
         RuleSource(
-            "https://docs.nvidia.com/cuda/cuda-c-programming-guide/index.html#cuda-environment-variables",
-            "Only the devices whose index is present in the sequence are visible to CUDA applications",
+            "https://docs.nvidia.com/deploy/topics/topic_5_2_1.html",
+            "Only the devices whose index or UUID is present in the sequence are visible to CUDA applications",
         ),
         RuleSource(
             "https://github.com/vllm-project/vllm/blob/v0.33.0/vllm/config/parallel.py",

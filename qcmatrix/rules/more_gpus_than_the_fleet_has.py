@@ -61,13 +61,14 @@ def more_gpus_than_the_fleet_has(deployment: Deployment) -> Verdict:
         ("data_parallel_size", data),
     ]
     product = " x ".join(f"{name.removesuffix('_size').replace('_', ' ')} {size}" for name, size in sizes if size > 1)
-    fixes = []
+    offers = []
     for name, size in sizes:
         fits = size * count // wanted
         if size > 1 and fits >= 1 and fits * (wanted // size) <= count:
-            fixes.append(Fix(f"use `--{name.replace('_', '-')} {fits}`", set={name: fits}))
+            offers.append((fits * (wanted // size), Fix(f"use `--{name.replace('_', '-')} {fits}`", set={name: fits})))
+    offers.sort(key=lambda offer: -offer[0])  # what leaves fewer GPUs idle comes first
     return Breach(
         because=f"{product} = {wanted} GPUs, and the fleet has {count}",
         about=tuple(name for name, size in sizes if size > 1),
-        fixes=tuple(fixes),
+        fixes=tuple(fix for _, fix in offers),
     )

@@ -50,7 +50,9 @@ def reasoning_parser_not_in_release(deployment: Deployment) -> Verdict:
         return None
     close = difflib.get_close_matches(given, known, n=1)
     meant = f"; did you mean {close[0]}?" if close else ""
-    fixes = (Fix(f"use `--reasoning-parser {close[0]}`", set={"reasoning_parser": close[0]}), _DROP) if close else (_DROP,)
+    fixes = (
+        (Fix(f"use `--reasoning-parser {close[0]}`", set={"reasoning_parser": close[0]}), _DROP) if close else (_DROP,)
+    )
     return Breach(
         because=f"vLLM {deployment.release} has no reasoning parser {given}{meant}",
         about=("reasoning_parser",),

@@ -53,6 +53,16 @@ def _flags(words: tuple[str, ...]) -> Iterator[tuple[str, tuple[str, ...]]]:
     outcome=Outcome.REFUSES_TO_START,
     sources=(
         RuleSource(
+            "https://github.com/vllm-project/vllm/blob/v0.32.0/vllm/engine/arg_utils.py",
+            "unrecognized arguments: --swap-space 16",
+            Level.PROBED,
+        ),
+        RuleSource(
+            "https://github.com/vllm-project/vllm/blob/v0.28.0/vllm/engine/arg_utils.py",
+            "unrecognized arguments: --max-seq-len-to-capture 32768",
+            Level.PROBED,
+        ),
+        RuleSource(
             "https://github.com/vllm-project/vllm/blob/v0.10.2/vllm/engine/arg_utils.py",
             'model_group.add_argument("--max-seq-len-to-capture", **model_kwargs["max_seq_len_to_capture"])',
             Level.DERIVED,
@@ -85,9 +95,11 @@ def removed_flag(deployment: Deployment) -> Verdict:
         if name in _OWN_RULE:
             continue
         history = flag_history(name)
-        if not history or history[-1].high is None or version < parse_version(history[-1].high):
+        # A flag may come back later: `--disable-log-requests` is gone in 0.17.0 and there again in 0.33.0.
+        left = [had.high for had in history if had.high is not None and version >= parse_version(had.high)]
+        if not left or any(version in had for had in history):
             continue
-        gone = history[-1].high
+        gone = left[-1]
         advice = _INSTEAD.get(name, "leave it out")
         return Breach(
             because=f"{name} left vLLM with {gone}: {advice}",

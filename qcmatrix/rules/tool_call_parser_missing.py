@@ -15,6 +15,16 @@ _ERROR = "Error: --enable-auto-tool-choice requires --tool-call-parser"
     outcome=Outcome.REFUSES_TO_START,
     sources=(
         RuleSource(
+            "https://github.com/vllm-project/vllm/blob/v0.32.0/vllm/entrypoints/launchers/cli_args.py",
+            "Error: --enable-auto-tool-choice requires --tool-call-parser",
+            Level.PROBED,
+        ),
+        RuleSource(
+            "https://github.com/vllm-project/vllm/blob/v0.28.0/vllm/entrypoints/openai/cli_args.py",
+            "Error: --enable-auto-tool-choice requires --tool-call-parser",
+            Level.PROBED,
+        ),
+        RuleSource(
             "https://github.com/vllm-project/vllm/blob/v0.10.0/vllm/entrypoints/openai/cli_args.py",
             'raise TypeError("Error: --enable-auto-tool-choice requires " "--tool-call-parser")',
             Level.DERIVED,

@@ -16,6 +16,16 @@ from qcmatrix.versions import Range
     outcome=Outcome.REFUSES_TO_START,
     sources=(
         RuleSource(
+            "https://github.com/vllm-project/vllm/blob/v0.32.0/vllm/entrypoints/launchers/launcher.py",
+            "invalid tool call parser: qwen_coder (chose from",
+            Level.PROBED,
+        ),
+        RuleSource(
+            "https://github.com/vllm-project/vllm/blob/v0.28.0/vllm/entrypoints/openai/api_server.py",
+            "invalid tool call parser: qwen_coder (chose from",
+            Level.PROBED,
+        ),
+        RuleSource(
             "https://github.com/vllm-project/vllm/blob/v0.33.0/vllm/entrypoints/common/cli_args.py",
             "invalid tool call parser: {args.tool_call_parser} (chose from",
             Level.DERIVED,

@@ -13,9 +13,14 @@ from qcmatrix.versions import Range
     outcome=Outcome.UNSAFE,
     sources=(
         RuleSource(
-            "https://github.com/vllm-project/vllm/blob/v0.10.0/vllm/model_executor/models/registry.py",
+            "https://github.com/vllm-project/vllm/blob/v0.32.0/vllm/model_executor/models/registry.py",
             '"Qwen3MoeForCausalLM": ("qwen3_moe", "Qwen3MoeForCausalLM")',
             Level.PROBED,
+        ),
+        RuleSource(
+            "https://github.com/vllm-project/vllm/blob/v0.10.0/vllm/model_executor/models/registry.py",
+            '"Qwen3MoeForCausalLM": ("qwen3_moe", "Qwen3MoeForCausalLM")',
+            Level.DERIVED,
         ),
     ),
 )

@@ -13,8 +13,9 @@ from qcmatrix.versions import Range
     outcome=Outcome.REDUNDANT,
     sources=(
         RuleSource(
-            "https://docs.nvidia.com/dgx/dgx-spark/hardware.html",
-            "GB10 Grace Blackwell Superchip",
+            "https://blog.kubesimplify.com/blog/day-3-the-dgx-spark-unpacked-gb10-unified-memory-sm-121-and-the-one-reason-"
+            "this-hardware-exists",
+            "GB10 Grace Blackwell Superchip, 128 GB unified memory",
         ),
     ),
 )

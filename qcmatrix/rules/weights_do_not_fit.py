@@ -17,8 +17,11 @@ _HIGH_SHARE = 0.95
         "gpu_memory_utilization",
         "kv_cache_memory_bytes",
         "tensor_parallel_size",
+        "pipeline_parallel_size",
         "data_parallel_size",
+        "enable_expert_parallel",
         "architecture",
+        "fleet",
     ),
     outcome=Outcome.DOES_NOT_FIT,
     sources=(
@@ -63,7 +66,11 @@ def weights_do_not_fit(deployment: Deployment, footprint: Footprint) -> Verdict:
         f"{footprint.budget_gib:.2f} GiB per GPU{where}"
     )
     if kv.high > 0 and weights <= footprint.usable_gib:
-        return Unknown(f"{ledger}: between {kv.low:.2f} and {kv.high:.2f} GiB are left for the KV cache", decides=False)
+        return Unknown(
+            f"{ledger}: the estimate cannot tell whether anything is left for the KV cache (at most {kv.high:.2f} GiB, "
+            f"and in the worst case {-kv.low:.2f} GiB are missing)",
+            decides=False,
+        )
     fixes: list[Fix] = []
     share, data, tensor = (
         deployment.gpu_memory_utilization,
@@ -79,10 +86,13 @@ def weights_do_not_fit(deployment: Deployment, footprint: Footprint) -> Verdict:
                 set={"tensor_parallel_size": tensor * data, "data_parallel_size": 1},
             )
         )
+    fixes += over_this_node(deployment)
     for times in (2, 4, 8, 16):
         wider = tensor * times
         if deployment.architecture.num_attention_heads % wider:
             break
+        if wider * data * deployment.pipeline_parallel_size <= deployment.fleet.gpus_per_node:
+            continue  # offered above, with experts kept whole
         if weights / times + footprint.overhead_gib.high < footprint.budget_gib:
             fixes.append(Fix(f"use `--tensor-parallel-size {wider}` on more GPUs", set={"tensor_parallel_size": wider}))
             break
@@ -94,3 +104,25 @@ def weights_do_not_fit(deployment: Deployment, footprint: Footprint) -> Verdict:
         if weights > footprint.usable_gib
         else "No available memory for the cache blocks.",
     )
+
+
+def over_this_node(deployment: Deployment) -> list[Fix]:
+    """Tensor parallelism over the GPUs of a node: for a mixture of experts with experts kept whole first."""
+    architecture = deployment.architecture
+    engines = deployment.pipeline_parallel_size * deployment.data_parallel_size
+    if engines < 1:
+        return []
+    most = deployment.fleet.gpus_per_node // engines
+    fixes = []
+    for size in (16, 8, 4, 2):
+        if not deployment.tensor_parallel_size < size <= most or architecture.num_attention_heads % size:
+            continue
+        if architecture.moe is not None and not deployment.enable_expert_parallel:
+            fixes.append(
+                Fix(
+                    f"use `--tensor-parallel-size {size} --enable-expert-parallel`",
+                    set={"tensor_parallel_size": size, "enable_expert_parallel": True},
+                )
+            )
+        fixes.append(Fix(f"use `--tensor-parallel-size {size}`", set={"tensor_parallel_size": size}))
+    return fixes

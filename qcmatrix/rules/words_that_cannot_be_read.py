@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from qcmatrix.deployment import Deployment
 from qcmatrix.launch.parsed import ProblemKind
-from qcmatrix.rules.declare import Breach, Outcome, RuleSource, Verdict, rule
+from qcmatrix.rules.declare import Breach, Level, Outcome, RuleSource, Verdict, rule
 from qcmatrix.versions import Range
 
 # Told by rules of their own: flags that the release does not have, and what is no refusal.
@@ -16,6 +16,16 @@ _ELSEWHERE = frozenset({ProblemKind.UNKNOWN_FLAG, ProblemKind.UNEXPANDED, Proble
     reads=("problems",),
     outcome=Outcome.REFUSES_TO_START,
     sources=(
+        RuleSource(
+            "https://github.com/vllm-project/vllm/blob/v0.32.0/vllm/utils/argparse_utils.py",
+            "argument --seed: invalid int value: 'x'",
+            Level.PROBED,
+        ),
+        RuleSource(
+            "https://github.com/vllm-project/vllm/blob/v0.28.0/vllm/utils/argparse_utils.py",
+            "argument --kv-cache-dtype: invalid choice: 'int8' (choose from",
+            Level.PROBED,
+        ),
         RuleSource(
             "https://docs.python.org/3/library/argparse.html",
             "the parser will issue error messages when users give the program invalid arguments",

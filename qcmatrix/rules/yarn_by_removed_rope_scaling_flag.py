@@ -16,6 +16,16 @@ _FLAG = "--rope-scaling"
     outcome=Outcome.REFUSES_TO_START,
     sources=(
         RuleSource(
+            "https://github.com/vllm-project/vllm/blob/v0.32.0/vllm/engine/arg_utils.py",
+            "unrecognized arguments: --rope-scaling",
+            Level.PROBED,
+        ),
+        RuleSource(
+            "https://github.com/vllm-project/vllm/blob/v0.28.0/vllm/engine/arg_utils.py",
+            "unrecognized arguments: --rope-scaling",
+            Level.PROBED,
+        ),
+        RuleSource(
             "https://github.com/vllm-project/vllm/blob/v0.11.0/vllm/engine/arg_utils.py",
             'model_group.add_argument("--rope-scaling", **model_kwargs["rope_scaling"])',
             Level.DERIVED,
@@ -60,7 +70,7 @@ def yarn_by_removed_rope_scaling_flag(deployment: Deployment) -> Verdict:
         fixes = [Fix("ask for YaRN in `--hf-overrides` instead", set=options, drop_words=tuple(gone))]
     return Breach(
         because=f"vLLM {deployment.release} has no --rope-scaling; the flag left with 0.11.1",
-        about=("rope_scaling",),
+        about=(_FLAG,),
         fixes=tuple(fixes),
         error=f"unrecognized arguments: {' '.join(gone)}",
     )

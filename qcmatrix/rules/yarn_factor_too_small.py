@@ -14,6 +14,12 @@ from qcmatrix.versions import Range
     outcome=Outcome.STARTS_AND_IS_WRONG,
     sources=(
         RuleSource(
+            "https://github.com/vllm-project/vllm/blob/v0.32.0/vllm/model_executor/layers/rotary_embedding/"
+            "yarn_scaling_rope.py",
+            "factor 1.5 with max_model_len 1048576 is accepted; cos_sin_cache has 393216 rows",
+            Level.PROBED,
+        ),
+        RuleSource(
             "https://github.com/vllm-project/vllm/blob/v0.30.0/vllm/config/model.py",
             "`factor` must not be applied to it again.",
             Level.PROBED,

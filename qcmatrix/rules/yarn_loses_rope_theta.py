@@ -17,6 +17,12 @@ _ANY_TRANSFORMERS_5 = Range("0.19.1", "0.31.0")
     outcome=Outcome.STARTS_AND_IS_WRONG,
     sources=(
         RuleSource(
+            "https://github.com/vllm-project/vllm/blob/v0.29.0/vllm/model_executor/layers/rotary_embedding/"
+            "yarn_scaling_rope.py",
+            "unsupported operand type(s) for ** or pow(): 'NoneType' and 'Tensor'",
+            Level.PROBED,
+        ),
+        RuleSource(
             "https://github.com/vllm-project/vllm/blob/v0.20.2/vllm/model_executor/layers/rotary_embedding/__init__.py",
             'base = rope_parameters.get("rope_theta", 10000)',
             Level.PROBED,

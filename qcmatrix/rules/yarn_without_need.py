@@ -11,7 +11,7 @@ from qcmatrix.versions import Range
 @rule(
     holds=Range("0.10.0"),
     reads=("release", "architecture", "checkpoint", "max_model_len", "rope"),
-    outcome=Outcome.STARTS_AND_IS_WRONG,
+    outcome=Outcome.SLOWER_OR_SMALLER,
     sources=(
         RuleSource(
             "https://huggingface.co/Qwen/Qwen3-4B",

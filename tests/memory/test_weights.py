@@ -16,6 +16,7 @@ from qcmatrix.catalogue.config_json import read_config
 from qcmatrix.catalogue.models import Architecture, MixtureOfExperts, Quantization
 from qcmatrix.catalogue.names import find_checkpoint
 from qcmatrix.errors import RequestError
+from qcmatrix.memory.allocator import LARGE, segment_bytes, taken_beyond
 from qcmatrix.memory.ledger import GIB
 from qcmatrix.memory.weights import layers_per_stage, loaded_bytes, rotary_cache_bytes, weights_bytes
 from qcmatrix.versions import Version, parse_version
@@ -207,6 +208,46 @@ def test_what_public_logs_call_model_loading(
         found.architecture, rest.pop("quantization"), **rest, version=parse_version(release), compute_capability=card
     )
     assert size / GIB == pytest.approx(gib, rel=0.0005)
+
+
+MIB = 1 << 20
+LAB = "https://github.com/samilazrak/vllm-optimization-lab/blob/a7b193a33a718b3cb3f95476791932afdf599c2b/results/raw"
+WEEK_3 = "https://github.com/youwins-lab/Blog/blob/3d89c0398dfc30bbb9aaf1e6611b8bde577a9a79/_posts/2026-08-22-quantization-week3.md"
+DPO = "https://github.com/Macavity17/agent-badcase-dpo/blob/0454f39796d296ac05263a1c0221dc5ad4fcde31/docs/EXPERIMENT_LOG.md"
+
+
+@pytest.mark.parametrize(
+    ("model", "gib", "release", "log"),
+    [
+        ("Qwen/Qwen3-14B", 27.52, "0.29.0", f"{LAB}/base.startup.log"),
+        ("Qwen/Qwen3-14B-AWQ", 9.44, "0.29.0", f"{LAB}/awq.startup.log"),
+        ("Qwen/Qwen2.5-7B-Instruct", 14.29, "0.27.1", WEEK_3),
+        ("RedHatAI/Qwen2.5-7B-Instruct-fp8-dynamic", 8.18, "0.27.1", WEEK_3),
+        ("Qwen/Qwen2.5-7B-Instruct-GPTQ-Int4", 5.27, "0.27.1", WEEK_3),
+        ("Qwen/Qwen2.5-1.5B-Instruct", 2.98, "0.28.0", DPO),
+    ],
+)
+def test_model_loading_on_pytorch_2_11_and_later(model: str, gib: float, release: str, log: str) -> None:
+    """Larger rests of segments stay with their tensors; the logs round to two digits."""
+    found = find_checkpoint(model)
+    (size,) = loaded_bytes(
+        found.architecture,
+        found.quantization,
+        tensor_parallel_size=1,
+        version=parse_version(release),
+        compute_capability=(8, 9),
+    )
+    assert size / GIB == pytest.approx(gib, abs=0.0075)
+
+
+def test_rests_between_small_tensors_are_small() -> None:
+    layer = (((18 * MIB, 3 * MIB), (MIB // 2,)), ((13 * MIB, MIB + 1), ()))
+    assert taken_beyond(100 * MIB, layer, 4, 0, 0.0) < 4 * 2 * MIB
+    assert taken_beyond(100 * MIB, (), 4, 0, 0.0) == 0
+    assert segment_bytes(LARGE + 1, 0.0) == LARGE + 1
+    assert segment_bytes(LARGE + MIB, 0.0) == LARGE + 2 * MIB
+    assert segment_bytes(39 * MIB - 1, 0.0) == 39 * MIB - 1
+    assert segment_bytes(39 * MIB - 1, 1 / 12) == 40 * MIB
 
 
 def one(architecture: Architecture, quantization: Quantization, release: str = "0.32.0", **ranks: Any) -> int:
