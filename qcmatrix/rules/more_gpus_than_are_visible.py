@@ -11,6 +11,7 @@ _VARIABLES = {
     "unlisted": ("NVIDIA_VISIBLE_DEVICES", "CUDA_VISIBLE_DEVICES"),
     "amd": ("ROCR_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES", "CUDA_VISIBLE_DEVICES"),
 }
+_MORE = {"NVIDIA_VISIBLE_DEVICES": "give the container all GPUs: `--gpus all`"}
 _ALL = frozenset({"all"})
 _NONE = frozenset({"void", "none", "NoDevFiles"})
 _NAMED = ("GPU-", "MIG-")
@@ -111,7 +112,7 @@ def _judged(deployment: Deployment, name: str, value: str) -> Verdict:
     return Breach(
         because=f"the launch wants {wanted} GPUs here, and {name} leaves {visible} visible",
         about=(name, *(dest for dest, size in sizes.items() if size > 1)),
-        fixes=(Fix(f"take `{name}` away", drop_env=(name,)), *fixes),
+        fixes=(Fix(_MORE.get(name, f"take `{name}` away"), drop_env=(name,)), *fixes),
     )
 
 

@@ -20,6 +20,11 @@ _KEYS = (("rope_scaling", "hf-overrides-rope-scaling"), ("rope_parameters", "hf-
     outcome=Outcome.REFUSES_TO_START,
     sources=(
         RuleSource(
+            "https://github.com/vllm-project/vllm/blob/v0.28.0/vllm/config/model.py",
+            "rope_scaling with a factor and no rope_type is accepted (Transformers 5.23.0)",
+            Level.PROBED,
+        ),
+        RuleSource(
             "https://github.com/vllm-project/vllm/blob/v0.11.1/vllm/config/model.py",
             'rope_type = rope_scaling["rope_type"]',
             Level.PROBED,
@@ -42,6 +47,9 @@ def yarn_type_key_missing(deployment: Deployment) -> Verdict:
     vLLM renames `type` to `rope_type` while it loads the configuration. From 0.11.1 on, overrides that are
     dictionaries are put in after that, so nobody renames the key and vLLM stops with KeyError: 'rope_type'. Before
     0.11.1 the old key works in an override too, and only a dictionary with neither key is refused.
+
+    Releases that may be installed with Transformers 5.21 or newer (0.19.1 to 0.30.0) are worse off with neither key:
+    Transformers writes `default` into a `rope_scaling` dictionary, and the server starts without YaRN.
 
     What to do
     Write `"rope_type": "yarn"`.
@@ -66,6 +74,14 @@ def yarn_type_key_missing(deployment: Deployment) -> Verdict:
         has = "the old key `type`" if legacy is not None else "no type at all"
         if key == "rope_scaling" and version in _ANY_TRANSFORMERS_5 and legacy is not None:
             return Unknown(f"{key} has {has}: refused with Transformers up to 5.20, renamed by 5.21 and newer")
+        if key == "rope_scaling" and version in _ANY_TRANSFORMERS_5:
+            return Breach(
+                because=f"{key} has {has}: refused with Transformers up to 5.20, and taken for no scaling by 5.21 and "
+                "newer",
+                about=("hf_overrides",),
+                fixes=(fix,),
+                outcome=Outcome.STARTS_AND_IS_WRONG,
+            )
         error = "KeyError: 'rope_type'" if version in ASSIGNED_WHOLE else "rope_scaling should have a 'rope_type' key"
         return Breach(because=f"{key} has {has}", about=("hf_overrides",), fixes=(fix,), error=error)
     return None

@@ -43,6 +43,23 @@ def test_forms(text: str, form: Form, start: int, env: dict[str, str], hint: str
     assert command.arguments == tuple(enumerate(words))[start:]
 
 
+@pytest.mark.parametrize(
+    ("gpus", "devices"),
+    [
+        (["--gpus", "all"], None),
+        (["--gpus=all"], None),
+        (["--gpus", '"device=0,1"'], "0,1"),
+        (["--gpus", "device=3"], "3"),
+        (["--gpus", '"device=GPU-1a,GPU-2b,capabilities=utility"'], "GPU-1a,GPU-2b"),
+        (["--gpus=2"], "0,1"),
+        (["--gpus", "2", "-e", "NVIDIA_VISIBLE_DEVICES=5"], "5"),
+    ],
+)
+def test_gpus_that_a_container_sees(gpus: list[str], devices: str | None) -> None:
+    command = locate(["docker", "run", *gpus, "vllm/vllm-openai", "-tp", "8"])
+    assert command.env.get("NVIDIA_VISIBLE_DEVICES") == devices
+
+
 def test_spans_of_the_environment() -> None:
     command = locate(["docker", "run", "-e", "A=1", "--env=B=2", "-e", "HF_TOKEN", "vllm/vllm-openai", "-tp", "8"])
     assert command.env_spans == {"A": Span(2, 4), "B": Span(4, 5)}

@@ -68,7 +68,9 @@ def assessor(release: str, model: str) -> Assessor:
 
 
 @cache
-def judge(release: str) -> Judge:
+def judge(release: str, model: str) -> Judge:
+    """One per model: a judge remembers verdicts by what varies between launches of the same checkpoint."""
+    assert model
     return Judge(parse_version(release), ABOUT_POSITIONS)
 
 
@@ -95,7 +97,7 @@ COMMANDS = [row for row in ROWS if "config" not in row]
 def test_verdict_is_what_the_release_did(row: dict[str, Any]) -> None:
     release = judged_as(row)
     deployment = assessor(release, row["model"]).resolve(launch_of(row))
-    findings = judge(release).cheap(deployment)
+    findings = judge(release, row["model"]).cheap(deployment)
     if any(isinstance(finding.verdict, Unknown) for finding in findings):
         return  # said so, and why
     stopping = [finding for finding in findings if finding.severity is Severity.ERROR]
@@ -147,7 +149,7 @@ def test_the_right_way_breaks_no_rule(release: str, context: int, model: str) ->
     found = find_checkpoint(model)
     options, env = yarn_for(parse_version(release), found.architecture, found.checkpoint, context)
     deployment = assessor(release, found.repository).resolve(Launch(found.repository, options, env))
-    findings = [f for f in judge(release).cheap(deployment) if f.severity is not Severity.INFO]
+    findings = [f for f in judge(release, model).cheap(deployment) if f.severity is not Severity.INFO]
     assert not findings, [(finding.rule.id, finding.verdict) for finding in findings]
     assert deployment.context == context
 
