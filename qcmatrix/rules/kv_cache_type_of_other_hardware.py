@@ -18,7 +18,7 @@ from qcmatrix.versions import Range
             Level.PROBED,
         ),
         RuleSource(
-            "https://github.com/vllm-project/vllm/blob/v0.28.0/vllm/platforms/cuda.py",
+            "https://github.com/vllm-project/vllm/blob/v0.28.0/vllm/v1/attention/backends/triton_attn.py",
             "bfloat16 KV cache is not supported on Tesla T4 (compute capability 7.5); bfloat16 requires SM80+.",
             Level.PROBED,
         ),

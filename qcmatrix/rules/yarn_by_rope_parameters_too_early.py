@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from qcmatrix.deployment import Deployment
-from qcmatrix.launch.yarn import forced_long, length_error, native_positions, positions_of, served_length, yarn_for
-from qcmatrix.rules.declare import Breach, Fix, Level, Outcome, RuleSource, Severity, Verdict, rule
+from qcmatrix.rules.declare import Level, Outcome, RuleSource, Verdict, rule
+from qcmatrix.rules.unread_override import verdict_on_unread_override
 from qcmatrix.versions import Range
 
 
@@ -44,37 +44,10 @@ def yarn_by_rope_parameters_too_early(deployment: Deployment) -> Verdict:
     A `config.json` in the new style (`rope_parameters`, no `rope_theta` of its own) served by these releases: its
     base is lost as well.
     """
-    rope = deployment.rope
-    if rope is None or rope.form != "hf-overrides-rope-parameters":
-        return None
-    version, asked = deployment.release.version, deployment.max_model_len
-    architecture, checkpoint = deployment.architecture, deployment.checkpoint
-    positions = positions_of(version, architecture, checkpoint, rope)
-    served = served_length(asked, positions)
-    native = native_positions(architecture, checkpoint)
-    about = ("hf_overrides",)
-    if served is None or served <= native:
-        return Breach(
-            because=f"the rope_parameters override has no effect, and a context of {native} tokens or less needs none",
-            about=about,
-            fixes=(Fix("leave the override out", drop=about),),
-            outcome=Outcome.REDUNDANT,
-            severity=Severity.INFO,
-        )
-    options, _ = yarn_for(version, architecture, checkpoint, served)
-    fixes = (Fix("give it under `rope_scaling`", set=options),)
-    if served > positions.derived and not forced_long(deployment.env):
-        return Breach(
-            because=f"vLLM {deployment.release} does not know rope_parameters: {served} tokens are asked for, "
-            f"{positions.derived} accepted",
-            about=about,
-            fixes=fixes,
-            error=length_error(version, served, positions.derived, scaled=False),
-        )
-    return Breach(
-        because=f"vLLM {deployment.release} does not know rope_parameters: it serves {served} tokens with "
-        f"positions made for {native}",
-        about=about,
-        fixes=fixes,
-        outcome=Outcome.STARTS_AND_IS_WRONG,
+    return verdict_on_unread_override(
+        deployment,
+        form="hf-overrides-rope-parameters",
+        key="rope_parameters",
+        unread="does not know rope_parameters",
+        instead="give it under `rope_scaling`",
     )
