@@ -67,7 +67,13 @@ def _latency() -> Iterator[tuple[Path, str]]:
     yield Path("reports/latency.md"), latency_page()
 
 
-PAGES: tuple[Callable[[], Iterator[tuple[Path, str]]], ...] = (_rule_pages, _schemas, _accuracy, _latency)
+def _served() -> Iterator[tuple[Path, str]]:
+    from qcmatrix.report.served import served_lines
+
+    yield Path("qcmatrix/answers/data/served.jsonl"), served_lines()
+
+
+PAGES: tuple[Callable[[], Iterator[tuple[Path, str]]], ...] = (_rule_pages, _schemas, _accuracy, _latency, _served)
 
 
 def _exit_codes() -> str:

@@ -1,0 +1,59 @@
+"""Launches that a GPU is publicly known to have served.
+
+``data/served.jsonl`` is made from the public start-up logs by ``python -m qcmatrix.report --write``.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from importlib.resources import files
+
+import msgspec
+
+from qcmatrix.deployment import Deployment
+
+__all__ = ["Served", "find_served"]
+
+
+class Served(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """One launch that served, as its public log says."""
+
+    repository: str
+    gpu: str
+    gpus: int
+    tensor_parallel_size: int
+    pipeline_parallel_size: int
+    data_parallel_size: int
+    enable_expert_parallel: bool
+    kv_cache_dtype: str
+    context: int
+    release: str
+    url: str
+
+
+def find_served(deployment: Deployment) -> Served | None:
+    """The public log of the same checkpoint, card, shape, KV cache type and release with as long a context, if any."""
+    for served in _by_checkpoint().get(deployment.checkpoint.repository, ()):
+        if (
+            served.gpu == deployment.gpu.name
+            and served.release == deployment.release.name
+            and served.tensor_parallel_size == deployment.tensor_parallel_size
+            and served.pipeline_parallel_size == deployment.pipeline_parallel_size
+            and served.data_parallel_size == deployment.data_parallel_size
+            and served.enable_expert_parallel == deployment.enable_expert_parallel
+            and served.kv_cache_dtype == deployment.kv_cache_dtype
+            and served.context >= deployment.context
+        ):
+            return served
+    return None
+
+
+@lru_cache(maxsize=1)
+def _by_checkpoint() -> dict[str, tuple[Served, ...]]:
+    text = (files("qcmatrix.answers") / "data" / "served.jsonl").read_text(encoding="utf-8")
+    decoder = msgspec.json.Decoder(Served)
+    found: dict[str, tuple[Served, ...]] = {}
+    for line in text.splitlines():
+        served = decoder.decode(line)
+        found[served.repository] = (*found.get(served.repository, ()), served)
+    return found
