@@ -58,13 +58,14 @@ def plan_answer(plan: Plan, why: str, fixes: Mapping[str, str]) -> PlanAnswer:
     if assessment.footprint is None:  # a plan serves, and what serves has been sized
         raise ValueError("a plan without a footprint")
     release = request.release
+    nodes = _nodes(plan)
     return PlanAnswer(
         fleet=str(request.fleet),
         model=request.checkpoint.checkpoint.repository,
         release=release.name,
-        argv=argv_of(assessment.launch, release),
-        env=env_of(assessment.launch),
-        nodes=_nodes(plan),
+        argv=nodes[0].argv or (),
+        env=nodes[0].env,
+        nodes=nodes,
         verdict=assessment.verdict.value,
         evidence=evidence_of(assessment),
         memory=memory_answer(assessment.footprint),
@@ -109,16 +110,16 @@ def launch_answer(
 
 def hint_answer(hint: Hint) -> HintAnswer:
     """One change that helps, as published."""
-    request, launch = hint.plan.request, hint.plan.assessment.launch
+    request, nodes = hint.plan.request, _nodes(hint.plan)
     return HintAnswer(
         change=hint.change.kind,
         text=hint.change.text,
         fleet=str(request.fleet),
         model=request.checkpoint.checkpoint.repository,
         release=request.release.name,
-        argv=argv_of(launch, request.release),
-        env=env_of(launch),
-        nodes=_nodes(hint.plan),
+        argv=nodes[0].argv or (),
+        env=nodes[0].env,
+        nodes=nodes,
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 from qcmatrix.launch.launch import Launch
@@ -18,6 +19,7 @@ _SECRET_NAME = re.compile(r"(?:^|_)(?:API_KEYS?|TOKEN|SECRET|PASSWORD|PASSWD|ACC
 _NOT_SECRET = re.compile(r"^(?:--)?(?:max|min|num|return|enable|disable|no)[-_]", re.IGNORECASE)
 
 
+@lru_cache(maxsize=4096)
 def is_secret_name(name: str) -> bool:
     """Does a variable, option or JSON key of that name hold a key (``HF_TOKEN``, ``VLLM_API_KEY``, ``--api-key``)?"""
     plain = name.lstrip("-").replace("-", "_")
