@@ -20,7 +20,7 @@ from qcmatrix.rules import all_rules
 from qcmatrix.rules.declare import Fix, Outcome, Unknown
 from qcmatrix.rules.judge import Finding, Judge, worst_first
 
-__all__ = ["Assessment", "Assessor", "LaunchVerdict", "with_fix"]
+__all__ = ["Assessment", "Assessor", "LaunchVerdict", "sized", "with_fix"]
 
 
 _UNREAD = frozenset(
@@ -71,8 +71,7 @@ class Assessment(msgspec.Struct, frozen=True):
             return LaunchVerdict.DOES_NOT_FIT
         if outcomes:
             return LaunchVerdict.WRONG
-        undecided = any(isinstance(f.verdict, Unknown) and f.verdict.decides for f in self.findings)
-        if undecided or fit is None:
+        if any(_undecided(finding) for finding in self.findings) or fit is None:
             return LaunchVerdict.UNKNOWN
         return LaunchVerdict.TIGHT if fit is Fit.TIGHT else LaunchVerdict.STARTS
 
@@ -106,8 +105,12 @@ class Assessor:
         deployment = self.resolve(launch, problems)
         # Words that were not read, or not seen, may have changed every figure: none is better than a wrong one.
         unread = any(problem.kind in _UNREAD for problem in problems)
-        ledger = None if unread else _sized(deployment)
-        return Assessment(launch, deployment, ledger, self._judge.judge(deployment, ledger))
+        # Nor is the ledger of another model, where an override of the architecture is not followed.
+        cheap = self._judge.cheap(deployment)
+        reshaped = any(_undecided(finding) and "override_keys" in finding.rule.reads for finding in cheap)
+        ledger = None if unread or reshaped else sized(deployment)
+        findings = cheap if ledger is None else (*cheap, *self._judge.costly(deployment, ledger))
+        return Assessment(launch, deployment, ledger, worst_first(findings))
 
     def finish(
         self, launch: Launch, deployment: Deployment, cheap: tuple[Finding, ...], ledger: Footprint
@@ -117,7 +120,11 @@ class Assessor:
         return Assessment(launch, deployment, ledger, findings)
 
 
-def _sized(deployment: Deployment) -> Footprint | None:
+def _undecided(finding: Finding) -> bool:
+    return isinstance(finding.verdict, Unknown) and finding.verdict.decides
+
+
+def sized(deployment: Deployment) -> Footprint | None:
     """The ledger, or ``None`` where the shapes cannot be cut, so that there is nothing to size."""
     try:
         return footprint(deployment)

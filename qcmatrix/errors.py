@@ -18,20 +18,15 @@ __all__ = [
 
 
 class ExitCode(IntEnum):
-    """Exit codes of the ``qcmatrix`` command."""
+    """Exit codes of the ``qcmatrix`` command; what each means stands in :data:`EXIT_CODES`."""
 
     OK = 0
-    """The question was answered, and the answer is yes."""
     FINDINGS = 1
-    """The question was answered, and the answer is no: no plan, or a launch that will not serve as asked."""
     USAGE = 2
-    """The command line is wrong: an unknown option, a value that cannot be read."""
     UNKNOWN_NAME = 3
-    """A model, GPU, release or rule that the catalogue does not have."""
     BAD_FILE = 4
-    """A file that is missing, unreadable or not what it should be."""
     INTERNAL = 70
-    """qcmatrix itself broke: please report it."""
+    INTERRUPTED = 130
 
 
 EXIT_CODES: dict[ExitCode, str] = {
@@ -41,6 +36,7 @@ EXIT_CODES: dict[ExitCode, str] = {
     ExitCode.UNKNOWN_NAME: "a model, GPU, release or rule that is not in the catalogue",
     ExitCode.BAD_FILE: "a file is missing, unreadable or malformed",
     ExitCode.INTERNAL: "qcmatrix broke: a bug, please report it",
+    ExitCode.INTERRUPTED: "interrupted by Ctrl-C",
 }
 
 

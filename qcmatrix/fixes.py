@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from qcmatrix.assess import Assessment, Assessor, LaunchVerdict, with_fix
+from qcmatrix.launch.parsed import Problem
 from qcmatrix.rules.declare import Breach, Fix, Severity
 from qcmatrix.rules.judge import Finding
 
@@ -38,7 +39,7 @@ def judged_fix(assessor: Assessor, assessment: Assessment, finding: Finding) -> 
     if not isinstance(finding.verdict, Breach):
         return None
     for fix in finding.verdict.fixes:
-        after = assessor.assess(with_fix(assessment.launch, fix), assessment.deployment.problems)
+        after = assessor.assess(with_fix(assessment.launch, fix), _problems_left(assessment, fix))
         if any(other.rule is finding.rule for other in after.findings):
             continue
         if _BETTER_FIRST.index(after.verdict) > _BETTER_FIRST.index(assessment.verdict):
@@ -47,6 +48,18 @@ def judged_fix(assessor: Assessor, assessment: Assessment, finding: Finding) -> 
             continue  # the rule is content, and the memory is not: another length that does not fit helps nobody
         return _told(fix, assessment, after)
     return None
+
+
+def _problems_left(assessment: Assessment, fix: Fix) -> tuple[Problem, ...]:
+    """The problems of the words that the fix does not write anew."""
+    flags = assessment.deployment.release.flag_by_name
+    touched = {*fix.set, *fix.drop}
+
+    def is_touched(problem: Problem) -> bool:
+        flag = flags.get(problem.words[0].partition("=")[0]) if problem.words else None
+        return flag is not None and flag.dest in touched
+
+    return tuple(problem for problem in assessment.deployment.problems if not is_touched(problem))
 
 
 def _told(fix: Fix, before: Assessment, after: Assessment) -> str:

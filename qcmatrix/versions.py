@@ -49,7 +49,7 @@ class Range(msgspec.Struct, frozen=True):
     def __str__(self) -> str:
         match self.low, self.high:
             case None, None:
-                return "every release"
+                return "all releases"
             case low, None:
                 return f"{low} and later"
             case None, high:

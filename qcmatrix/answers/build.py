@@ -133,6 +133,7 @@ def finding_answer(finding: Finding, fix: str | None = None, secrets: frozenset[
         fix=None if fix is None else scrub(fix, secrets),
         outcome=finding.outcome.value if finding.outcome is not None else "unknown",
         level=finding.rule.level.value,
+        probed_on=finding.rule.probed_on,
         error=scrub(verdict.error, secrets) if isinstance(verdict, Breach) else "",
     )
 

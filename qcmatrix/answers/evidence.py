@@ -22,7 +22,7 @@ def evidence_of(assessment: Assessment) -> EvidenceAnswer:
     stopping = [finding for finding in assessment.findings if finding.stops]
     sources: tuple[str, ...] = ()
     if stopping:
-        level = stopping[0].rule.level
+        level = stopping[0].rule.level_for(release.surface_of)
         sources = tuple(source.url for source in stopping[0].rule.sources)
     elif assessment.serves and (served := find_served(assessment.deployment)) is not None:
         level, sources = Level.SERVED, (served.url,)

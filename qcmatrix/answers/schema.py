@@ -89,6 +89,9 @@ class FindingAnswer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     fix: str | None
     outcome: str
     level: LevelName
+    """The best that is known of the rule, of whichever release."""
+    probed_on: tuple[str, ...] = ()
+    """The releases whose own code was asked."""
     error: str = ""
 
 

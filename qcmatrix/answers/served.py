@@ -20,19 +20,25 @@ class Served(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
 
     repository: str
     gpu: str
-    gpus: int
     tensor_parallel_size: int
     pipeline_parallel_size: int
     data_parallel_size: int
     enable_expert_parallel: bool
     kv_cache_dtype: str
     context: int
+    gpu_memory_utilization: float
+    max_num_seqs: int
+    max_num_batched_tokens: int
+    enforce_eager: bool
+    quantization_flag: str | None
     release: str
     url: str
 
 
 def find_served(deployment: Deployment) -> Served | None:
-    """The public log of the same checkpoint, card, shape, KV cache type and release with as long a context, if any."""
+    """The public log of the same checkpoint, card, release and settings with as long a context, if any."""
+    if deployment.speculation is not None or deployment.enable_lora:
+        return None  # no such log is among them
     for served in _by_checkpoint().get(deployment.checkpoint.repository, ()):
         if (
             served.gpu == deployment.gpu.name
@@ -43,6 +49,11 @@ def find_served(deployment: Deployment) -> Served | None:
             and served.enable_expert_parallel == deployment.enable_expert_parallel
             and served.kv_cache_dtype == deployment.kv_cache_dtype
             and served.context >= deployment.context
+            and served.gpu_memory_utilization == deployment.gpu_memory_utilization
+            and served.max_num_seqs == deployment.max_num_seqs
+            and served.max_num_batched_tokens == deployment.max_num_batched_tokens
+            and served.enforce_eager == deployment.enforce_eager
+            and served.quantization_flag == deployment.quantization_flag
         ):
             return served
     return None

@@ -80,13 +80,14 @@ def _run() -> int:
         plain = bool(os.environ.get("NO_COLOR")) or os.environ.get("TERM") == "dumb"
         result: Any = cli.main(standalone_mode=False, color=False if plain else None)
         sys.stdout.flush()
-    except SystemExit:
-        return 0  # click leaves this way when the reader has gone (`| head`)
+    except SystemExit as left:
+        # Click leaves with 1 when the reader has gone (`| head`), and this way in no other case: no error of ours.
+        return 0 if left.code == 1 else int(left.code or 0)
     except UserError as error:
         _complain(error.what, *error.notes)
         return int(error.exit_code)
     except click.Abort:
-        return 130
+        return int(ExitCode.INTERRUPTED)
     except click.ClickException as error:
         error.show()
         return int(ExitCode.USAGE)

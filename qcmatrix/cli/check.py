@@ -141,7 +141,7 @@ def _finding(checked: Checked, finding: Finding, told: FindingAnswer) -> Iterato
         if told.error:
             yield from style.wrapped(f"vLLM says: {told.error}", first="  = ", rest="    ")
         release = checked.assessment.deployment.release.name
-        known = f"holds for vLLM {rule.holds} (yours: {release}); {rule.level.value}"
+        known = f"holds for vLLM {rule.holds} (yours: {release}); {rule.known}"
         yield from style.wrapped(known, first="  = ", rest="    ")
     if fix is not None:
         yield from style.wrapped(f"fix: {fix}", first="  = ", rest="    ")

@@ -24,7 +24,7 @@ def rule_command(rule_id: str) -> None:
     for name, value in (
         ("Holds for vLLM", str(rule.holds)),
         ("Outcome", f"{rule.outcome.value} ({rule.outcome.severity.value})"),
-        ("Known", rule.level.value),
+        ("Known", rule.known),
         ("Reads", ", ".join(rule.reads)),
     ):
         for line in style.wrapped(value, first=f"{name + ':':<16}", rest=" " * 16):

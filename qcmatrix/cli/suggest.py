@@ -12,7 +12,7 @@ from qcmatrix.answers.schema import NodeAnswer, PlanAnswer, RefusalAnswer, Sugge
 from qcmatrix.answers.suggest import Wishes, suggest
 from qcmatrix.catalogue.fleets import parse_fleet
 from qcmatrix.catalogue.models import ResolvedCheckpoint, find_checkpoint, resolve_model
-from qcmatrix.catalogue.releases import load_release, newest_release
+from qcmatrix.catalogue.releases import Release, load_release, newest_release
 from qcmatrix.cli import text as style
 from qcmatrix.cli.options import gpus_option, json_option, model_option, vllm_option
 from qcmatrix.errors import ExitCode, RequestError
@@ -59,7 +59,7 @@ def suggest_command(
     checkpoints = tuple(resolve_model(model) for model in models)
     release = load_release(vllm or newest_release())
     context = None if ctx is None else parse_context(ctx)
-    _check_kv_cache_dtype(kv_cache_dtype, release.flag_by_dest["kv_cache_dtype"].choices, release.name)
+    _check_kv_cache_dtype(kv_cache_dtype, _kv_cache_dtypes(release), release.name)
     chosen = Goal(goal) if goal else (Goal.CONTEXT if context is None else Goal.THROUGHPUT)
     template = Request(
         fleet=fleets[0],
@@ -84,6 +84,12 @@ def suggest_command(
         for line in _lines(answer, checkpoints, explain=explain):
             click.echo(line)
     return int(ExitCode.OK if answer.plans else ExitCode.FINDINGS)
+
+
+def _kv_cache_dtypes(release: Release) -> tuple[str, ...]:
+    """The types that the release names, whether its parser insists on them or its configuration does."""
+    flag = release.flag_by_dest["kv_cache_dtype"]
+    return flag.choices or flag.known
 
 
 def _check_kv_cache_dtype(wanted: str | None, choices: tuple[str, ...], release: str) -> None:

@@ -36,8 +36,10 @@ class Bounds(msgspec.Struct, frozen=True):
 def bounds(deployment: Deployment) -> Bounds:
     """Bounds for a prompt that fills the served context."""
     prefill = prefill_seconds(deployment, deployment.context)
-    full = decode_step_seconds(deployment, deployment.context, 1)
-    empty = decode_step_seconds(deployment, 0, 1)
+    # With speculation one step gives several tokens: there is no bound on the time of one.
+    speculates = deployment.speculation is not None
+    full = None if speculates else decode_step_seconds(deployment, deployment.context, 1)
+    empty = None if speculates else decode_step_seconds(deployment, 0, 1)
     return Bounds(
         prompt_tokens=deployment.context,
         attention="fp8" if _attends_in_fp8(deployment) else "bf16",
@@ -73,7 +75,8 @@ def prefill_seconds(deployment: Deployment, tokens: int) -> float | None:
     )
     chunk = max(1, deployment.max_num_batched_tokens) if deployment.enable_chunked_prefill else tokens
     chunks = math.ceil(tokens / chunk)
-    weights = _weight_bytes(a, deployment.quantization, min(chunk, max(tokens, 1)))
+    # A router may send every token of a chunk to the same experts: only those are sure to be read.
+    weights = _weight_bytes(a, deployment.quantization, 1)
     traffic = chunks * (weights.dense / sharing + weights.experts / moe_sharing) / (bandwidth * 1e9)
     return max(arithmetic, traffic)
 
@@ -82,8 +85,9 @@ def decode_step_seconds(deployment: Deployment, context: int, concurrency: float
     """At least this many seconds for one decode step of ``concurrency`` requests that hold ``context`` tokens each.
 
     All weights that the step meets and all KV that it attends to are read once. Pipeline stages follow each other, so
-    they add up and do not divide. ``concurrency`` is per engine (data parallel rank); ``engines`` run as many each
-    at the same time: their tokens meet the experts together.
+    they add up and do not divide. ``concurrency`` is per engine (data parallel rank); ``engines`` run as many each at
+    the same time: their tokens meet the experts together. For one request this is a bound; for several it takes the
+    router to choose evenly, which a skewed one beats.
     """
     bandwidth = deployment.gpu.bandwidth_gbs
     matmul = _matmul_flops_per_second(deployment)

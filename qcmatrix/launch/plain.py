@@ -1,10 +1,11 @@
-"""JSON values of unknown type, read without surprise: what is not of the kind reads as ``None``."""
+"""JSON values and environment variables, read without surprise: what is not of the kind reads as ``None``."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
-__all__ = ["number", "sizes", "text", "whole"]
+__all__ = ["environment_number", "number", "sizes", "text", "whole"]
 
 
 def number(value: Any) -> float | None:
@@ -28,3 +29,14 @@ def sizes(value: Any) -> tuple[int, ...] | None:
     if not isinstance(value, (list, tuple)) or not all(isinstance(size, int) for size in value):
         return None
     return tuple(value)
+
+
+def environment_number(env: Mapping[str, str], name: str) -> int | None:
+    """A variable that vLLM reads with Python's ``int``; ``None``: it is not set, or vLLM could not read it either."""
+    value = env.get(name)
+    if value is None:
+        return None
+    try:
+        return int(value)
+    except ValueError:
+        return None

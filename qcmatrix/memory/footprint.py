@@ -13,6 +13,7 @@ import msgspec
 
 from qcmatrix.deployment import Deployment
 from qcmatrix.errors import RequestError
+from qcmatrix.launch.plain import environment_number
 from qcmatrix.memory import kv_cache
 from qcmatrix.memory.calibration import startup_gib
 from qcmatrix.memory.kv_layout import Layout, kv_layout
@@ -376,5 +377,5 @@ def _weights(deployment: Deployment, sizes: Callable[..., tuple[int, ...]]) -> t
 
 def _switch(deployment: Deployment, name: str) -> bool | None:
     """An environment variable that vLLM reads as ``bool(int(...))``; ``None``: not set, or not a number."""
-    value = deployment.env.get(name, "")
-    return bool(int(value)) if value.strip().isdigit() else None
+    number = environment_number(deployment.env, name)
+    return None if number is None else bool(number)

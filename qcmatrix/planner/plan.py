@@ -51,7 +51,7 @@ class Plan(msgspec.Struct, frozen=True, dict=True):
 
     @cached_property
     def tokens_per_second(self) -> float | None:
-        """At most so many generated tokens a second with the KV cache full of whole contexts, all engines together.
+        """About how many generated tokens a second the peak allows when the KV cache is full of whole contexts.
 
         Pipeline stages work on different requests at the same time: each step carries its share of them.
         """

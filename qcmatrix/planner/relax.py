@@ -17,7 +17,7 @@ from qcmatrix.planner.plan import Change, Hint
 from qcmatrix.planner.request import Request, spell_context
 from qcmatrix.planner.search import largest_context, search
 
-__all__ = ["Wish", "distance", "minimal_conflict", "nearest_changes"]
+__all__ = ["Wish", "distance", "minimal_conflict", "nearest_changes", "wishes_of"]
 
 _UTILIZATIONS = (0.95, 0.97)
 _FEW_SEQUENCES = 16
@@ -90,6 +90,9 @@ def _utilizations(request: Request) -> Iterator[Change]:
 
 def _sequences(request: Request) -> Iterator[Change]:
     # The search tries fewer by itself unless the wish says how many.
+    if request.max_num_seqs is not None and request.max_num_seqs < request.concurrency:
+        text = f"raise --max-num-seqs to {request.concurrency}"
+        yield Change("max-num-seqs", text, replace(request, max_num_seqs=request.concurrency))
     for value in (512, 256, 128, 64, _FEW_SEQUENCES):
         if request.max_num_seqs is not None and value < request.max_num_seqs:
             text = f"lower --max-num-seqs to {value}"
@@ -164,7 +167,8 @@ class Wish(msgspec.Struct, frozen=True):
     freed: Callable[[Request], Request]
 
 
-def _wishes(request: Request) -> list[Wish]:
+def wishes_of(request: Request) -> list[Wish]:
+    """The parts of ``request`` that could be given up."""
     wishes = []
     if request.context is not None:
         text = f"a context of {spell_context(request.context)} tokens"
@@ -192,6 +196,12 @@ def _wishes(request: Request) -> list[Wish]:
                 lambda r: replace(r, gpu_memory_utilization=_UTILIZATIONS[-1]),
             )
         )
+    if request.max_num_seqs is not None:
+        text = f"--max-num-seqs {request.max_num_seqs}"
+        wishes.append(Wish("max-num-seqs", text, lambda r: replace(r, max_num_seqs=None)))
+    if request.max_num_batched_tokens is not None:
+        text = f"--max-num-batched-tokens {request.max_num_batched_tokens}"
+        wishes.append(Wish("max-num-batched-tokens", text, lambda r: replace(r, max_num_batched_tokens=None)))
     if request.concurrency > 1:
         text = f"{request.concurrency} such requests at once"
         wishes.append(Wish("concurrency", text, lambda r: replace(r, concurrency=1)))
@@ -212,7 +222,7 @@ def minimal_conflict(request: Request) -> list[Wish]:
     irreducible: giving up any one of them leads to a plan. Empty when even all given up leads to none.
     """
     freed: list[Wish] = []
-    kept: list[Wish] = _wishes(request)
+    kept: list[Wish] = wishes_of(request)
     for wish in list(kept):
         if not _possible(_free(request, [*freed, wish])):
             kept.remove(wish)

@@ -7,25 +7,25 @@ from collections.abc import Iterator
 import msgspec
 from msgspec.structs import replace
 
-from qcmatrix.assess import Assessment, Assessor, LaunchVerdict
+from qcmatrix.assess import Assessment, Assessor, LaunchVerdict, sized
 from qcmatrix.catalogue.fleets import Fleet
 from qcmatrix.catalogue.models import ResolvedCheckpoint
 from qcmatrix.catalogue.releases import Release
 from qcmatrix.launch.launch import Launch
-from qcmatrix.memory.footprint import footprint
 from qcmatrix.memory.ledger import Fit
 from qcmatrix.planner.launches import kv_choices, largest_positions, launch_of, native_positions
 from qcmatrix.planner.plan import Plan
 from qcmatrix.planner.rank import rank
 from qcmatrix.planner.request import Goal, Request
 from qcmatrix.planner.space import Shape, shapes
-from qcmatrix.rules.declare import Outcome
+from qcmatrix.rules.declare import Outcome, Unknown
 from qcmatrix.rules.judge import Finding
 
 __all__ = ["Blocked", "Outcomes", "assessor_for", "largest_context", "search"]
 
 _TOO_FEW_REQUESTS = "kv-cache-too-small-for-context"
 _TOO_FEW_SEQUENCES = "fewer-sequences-than-asked"
+_NOT_SIZED = "memory-not-reckoned"
 _FEWER_SEQUENCES = (256, 64, 16)
 """Values of --max-num-seqs to try where the default's warm-up, graphs or state blocks are what does not fit."""
 _ROUND_CONTEXT = 1024  # a context that we choose is a multiple of this: easier to read, and of every block size in use
@@ -161,7 +161,9 @@ def _longest(request: Request, assessor: Assessor, shape: Shape, ceiling: int, k
     deployment = assessor.resolve(launch)
     if any(finding.stops for finding in assessor.cheap(deployment)):
         return ceiling  # no context mends it: let it be blocked for what it is
-    ledger = footprint(deployment)
+    ledger = sized(deployment)
+    if ledger is None:
+        return ceiling
     # Requests that do not share an engine do not share its KV cache either.
     per_engine = -(-request.concurrency // shape.data_parallel_size)
     held = int(ledger.max_context.low) // per_engine
@@ -184,14 +186,19 @@ def _try(outcomes: Outcomes, assessor: Assessor, shape: Shape, launch: Launch) -
     if stopped is not None:
         outcomes.blocked.append(Blocked(shape, launch, stopped.rule.id, stopped.verdict.because))
         return
-    ledger = footprint(deployment)
+    ledger = sized(deployment)
+    if ledger is None:
+        text = f"no memory ledger can be made for a KV cache of type {deployment.kv_cache_dtype} in this shape"
+        outcomes.blocked.append(Blocked(shape, launch, _NOT_SIZED, text))
+        return
     assessment = assessor.finish(launch, deployment, cheap, ledger)
     if not assessment.serves:
+        shortage = max(0.0, ledger.needed_kv_gib - ledger.kv_gib.high) if ledger.fit is Fit.DOES_NOT_FIT else 0.0
         finding = _reason(assessment)
-        if finding is not None:
-            shortage = 0.0
-            if ledger.fit is Fit.DOES_NOT_FIT:
-                shortage = max(0.0, ledger.needed_kv_gib - ledger.kv_gib.high)
+        if finding is None:
+            text = f"it needs {ledger.needed_kv_gib:.2f} GiB of KV cache per GPU and has {ledger.kv_gib.mid:.2f}"
+            outcomes.blocked.append(Blocked(shape, launch, _TOO_FEW_REQUESTS, text, shortage))
+        else:
             outcomes.blocked.append(Blocked(shape, launch, finding.rule.id, finding.verdict.because, shortage))
         return
     sequences = deployment.max_num_seqs * shape.data_parallel_size
@@ -211,7 +218,8 @@ def _try(outcomes: Outcomes, assessor: Assessor, shape: Shape, launch: Launch) -
 
 
 def _reason(assessment: Assessment) -> Finding | None:
-    """The finding that decides the verdict."""
+    """The finding that decides the verdict; ``None``: the ledger alone does."""
     stopping = [finding for finding in assessment.findings if finding.stops]
     memory = [finding for finding in stopping if finding.outcome is Outcome.DOES_NOT_FIT]
-    return next(iter(memory or stopping or assessment.findings), None)
+    undecided = [f for f in assessment.findings if isinstance(f.verdict, Unknown) and f.verdict.decides]
+    return next(iter(memory or stopping or undecided), None)

@@ -1,1 +1,1 @@
-"""Pages derived from rules, data and results; ``--check`` fails when a committed page is stale."""
+"""Pages derived from rules, data and results; without ``--write`` it fails when a committed page is stale."""

@@ -33,7 +33,7 @@ def report(write: bool, root: Path) -> int:
             click.echo("\n".join(diff))
         elif path in wanted:
             (root / path).parent.mkdir(parents=True, exist_ok=True)
-            (root / path).write_text(new, encoding="utf-8")
+            (root / path).write_text(new, encoding="utf-8", newline="\n")
         else:
             (root / path).unlink()
     click.echo(f"{stale} of {len(wanted)} derived files {'written' if write else 'stale'}", err=True)

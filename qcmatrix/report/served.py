@@ -36,16 +36,22 @@ def _served(case: Case) -> Iterator[Served]:
     if case.confidence != "high" or not compared or compared[0].apart or len(seen) != 1:
         return
     deployment = seen[0].deployment
+    if not deployment.release.is_listed:
+        return  # a fork or a nightly: what it served, the release may not
     yield Served(
         repository=deployment.checkpoint.repository,
         gpu=deployment.gpu.name,
-        gpus=deployment.tensor_parallel_size * deployment.pipeline_parallel_size * deployment.data_parallel_size,
         tensor_parallel_size=deployment.tensor_parallel_size,
         pipeline_parallel_size=deployment.pipeline_parallel_size,
         data_parallel_size=deployment.data_parallel_size,
         enable_expert_parallel=deployment.enable_expert_parallel,
         kv_cache_dtype=deployment.kv_cache_dtype,
         context=deployment.context,
-        release=deployment.release.surface_of,
+        gpu_memory_utilization=deployment.gpu_memory_utilization,
+        max_num_seqs=deployment.max_num_seqs,
+        max_num_batched_tokens=deployment.max_num_batched_tokens,
+        enforce_eager=deployment.enforce_eager,
+        quantization_flag=deployment.quantization_flag,
+        release=deployment.release.name,
         url=case.url,
     )

@@ -114,7 +114,7 @@ def _compilation(value: Any, made: Made, facts: Facts) -> None:
 
 
 def _optimization_level(value: Any, made: Made, facts: Facts) -> None:
-    if str(value).isdigit() and facts.release.version in _OPTIMIZATION_LEVELS:
+    if str(value).isdecimal() and facts.release.version in _OPTIMIZATION_LEVELS:
         made["optimization_level"] = int(value)
 
 

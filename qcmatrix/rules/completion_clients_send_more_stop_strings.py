@@ -5,10 +5,13 @@ from __future__ import annotations
 from functools import lru_cache
 
 from qcmatrix.deployment import Deployment
+from qcmatrix.launch.plain import environment_number
 from qcmatrix.rules.declare import Breach, Fix, Level, Outcome, RuleSource, Severity, Verdict, rule
 from qcmatrix.versions import Range
 
 _CONTINUE_SENDS = 12
+_VARIABLE = "VLLM_MAX_STOP_STRINGS"
+_DEFAULT = 4
 
 
 @rule(
@@ -51,10 +54,10 @@ def completion_clients_send_more_stop_strings(deployment: Deployment) -> Verdict
     """
     if "coder" not in deployment.checkpoint.repository.lower():
         return None
-    text = deployment.env.get("VLLM_MAX_STOP_STRINGS", "4").strip()
-    if not text.isdigit() or int(text) >= _CONTINUE_SENDS:
+    limit = environment_number(deployment.env, _VARIABLE) if _VARIABLE in deployment.env else _DEFAULT
+    if limit is None or limit >= _CONTINUE_SENDS:
         return None
-    return _breach(int(text))
+    return _breach(limit)
 
 
 @lru_cache(maxsize=_CONTINUE_SENDS)
@@ -62,7 +65,7 @@ def _breach(limit: int) -> Breach:
     """Built once: most launches of a Coder checkpoint break this rule."""
     return Breach(
         because=f"at most {limit} stop strings are taken, and Continue's autocompletion sends {_CONTINUE_SENDS}",
-        about=("VLLM_MAX_STOP_STRINGS",),
-        fixes=(Fix("set `VLLM_MAX_STOP_STRINGS=16`", set_env={"VLLM_MAX_STOP_STRINGS": "16"}),),
+        about=(_VARIABLE,),
+        fixes=(Fix("set `VLLM_MAX_STOP_STRINGS=16`", set_env={_VARIABLE: "16"}),),
         severity=Severity.INFO,
     )

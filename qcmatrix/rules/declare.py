@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Callable, Mapping
 from enum import StrEnum
 from types import MappingProxyType
@@ -13,6 +14,9 @@ import msgspec
 from qcmatrix.versions import Range
 
 __all__ = ["Breach", "Fix", "Level", "Outcome", "Rule", "RuleSource", "Severity", "Unknown", "Verdict", "rule"]
+
+
+_RELEASE_IN_URL = re.compile(r"/vllm-project/vllm/(?:blob|tree)/v([^/]+)/")
 
 
 class Severity(StrEnum):
@@ -69,6 +73,12 @@ class RuleSource(msgspec.Struct, frozen=True):
     url: str
     quote: str
     level: Level = Level.DOCUMENTED
+
+    @property
+    def release(self) -> str | None:
+        """The vLLM release whose source the URL shows; ``None``: it shows none."""
+        found = _RELEASE_IN_URL.search(self.url)
+        return found[1] if found else None
 
 
 class Fix(msgspec.Struct, frozen=True):
@@ -139,10 +149,25 @@ class Rule(msgspec.Struct, frozen=True):
         return "footprint" in self.reads
 
     @property
+    def probed_on(self) -> tuple[str, ...]:
+        """The releases whose own code was asked, as far as the sources name them."""
+        found = (source.release for source in self.sources if source.level is Level.PROBED)
+        return tuple(dict.fromkeys(release for release in found if release is not None))
+
+    @property
     def level(self) -> Level:
-        """The best that any of its sources knows; a rule without a source is derived."""
+        """The best that any of its sources knows, of whichever release; without a source it is derived."""
         order = list(Level)
         return max((source.level for source in self.sources), key=order.index, default=Level.DERIVED)
+
+    def level_for(self, release: str) -> Level:
+        """How it is known for one release: probed only where that very release was asked."""
+        return Level.DERIVED if self.level is Level.PROBED and release not in self.probed_on else self.level
+
+    @property
+    def known(self) -> str:
+        """``probed on 0.18.1, 0.28.0``, ``derived``, ``documented``."""
+        return f"probed on {', '.join(self.probed_on)}" if self.probed_on else self.level.value
 
     def __call__(self, *arguments: Any) -> Verdict:
         """The verdict on a deployment (and its footprint, where the rule reads one)."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from qcmatrix.deployment import Deployment
 from qcmatrix.memory.ledger import Footprint
 from qcmatrix.rules.declare import Breach, Fix, Level, Outcome, RuleSource, Verdict, rule
-from qcmatrix.rules.weights_do_not_fit import over_this_node
+from qcmatrix.rules.wider_split import over_this_node
 from qcmatrix.versions import Range
 
 _RELEASES_SAYING_MODELS = Range("0.10.0", "0.22.0")

@@ -88,7 +88,7 @@ def mamba_blocks_below_sequences(deployment: Deployment, footprint: Footprint) -
         compute_capability=deployment.gpu.compute_capability if deployment.gpu.vendor == "nvidia" else None,
     )
     number = footprint.stage.rpartition(" ")[2]
-    stage = int(number) if number.isdigit() else 0
+    stage = int(number) if number.isdecimal() else 0
     low, mid, high = (
         kv_cache.mamba_blocks(
             layout[stage : stage + 1],

@@ -5,6 +5,7 @@ from __future__ import annotations
 from qcmatrix.deployment import Deployment
 from qcmatrix.memory.ledger import GIB, Footprint
 from qcmatrix.rules.declare import Breach, Fix, Level, Outcome, RuleSource, Unknown, Verdict, rule
+from qcmatrix.rules.wider_split import over_this_node
 from qcmatrix.versions import Range
 
 _HIGH_SHARE = 0.95
@@ -104,25 +105,3 @@ def weights_do_not_fit(deployment: Deployment, footprint: Footprint) -> Verdict:
         if weights > footprint.usable_gib
         else "No available memory for the cache blocks.",
     )
-
-
-def over_this_node(deployment: Deployment) -> list[Fix]:
-    """Tensor parallelism over the GPUs of a node: for a mixture of experts with experts kept whole first."""
-    architecture = deployment.architecture
-    engines = deployment.pipeline_parallel_size * deployment.data_parallel_size
-    if engines < 1:
-        return []
-    most = deployment.fleet.gpus_per_node // engines
-    fixes = []
-    for size in (16, 8, 4, 2):
-        if not deployment.tensor_parallel_size < size <= most or architecture.num_attention_heads % size:
-            continue
-        if architecture.moe is not None and not deployment.enable_expert_parallel:
-            fixes.append(
-                Fix(
-                    f"use `--tensor-parallel-size {size} --enable-expert-parallel`",
-                    set={"tensor_parallel_size": size, "enable_expert_parallel": True},
-                )
-            )
-        fixes.append(Fix(f"use `--tensor-parallel-size {size}`", set={"tensor_parallel_size": size}))
-    return fixes

@@ -16,6 +16,9 @@ def evidence(command: str, gpus: str, vllm: str) -> EvidenceAnswer:
 
 
 SERVED = "vllm serve Qwen/Qwen3-235B-A22B-Instruct-2507-FP8 -tp 8 --enable-expert-parallel --max-model-len"
+ONLINE = (
+    "vllm serve Qwen/Qwen3-30B-A3B-Instruct-2507 --max-num-batched-tokens 8192 --max-num-seqs 64 --max-model-len 8192"
+)
 
 
 def test_a_launch_with_a_public_log_is_served() -> None:
@@ -28,6 +31,13 @@ def test_a_launch_with_a_public_log_is_served() -> None:
 def test_a_longer_context_or_another_release_is_not() -> None:
     assert evidence(f"{SERVED} 65536", "8xL40S", "0.10.2").level == "derived"
     assert evidence(f"{SERVED} 32768", "8xL40S", "0.12.0").level == "derived"
+
+
+def test_other_settings_are_not() -> None:
+    """The 30B log ran with online FP8, and the 235B one at the default utilisation."""
+    assert evidence(f"{ONLINE} --quantization fp8", "1xH100-80", "0.22.1").level == "served"
+    assert evidence(ONLINE, "1xH100-80", "0.22.1").level == "derived"
+    assert evidence(f"{SERVED} 32768 --gpu-memory-utilization 0.93", "8xL40S", "0.10.2").level == "derived"
 
 
 def test_a_refusal_is_known_as_well_as_its_rule() -> None:

@@ -14,7 +14,8 @@ from qcmatrix.catalogue.models import find_checkpoint
 from qcmatrix.catalogue.releases import load_release
 from qcmatrix.launch.parse import parse
 from qcmatrix.launch.render import render
-from qcmatrix.planner.relax import minimal_conflict, nearest_changes
+from qcmatrix.planner.plan import Plan
+from qcmatrix.planner.relax import minimal_conflict, nearest_changes, wishes_of
 from qcmatrix.planner.request import Goal, Request
 from qcmatrix.planner.search import search
 from qcmatrix.rules.declare import Unknown
@@ -46,6 +47,8 @@ def requests(draw: st.DrawFn) -> Request:
         goal=draw(st.sampled_from(list(Goal))),
         kv_cache_dtype=draw(st.sampled_from((None, "auto", "fp8"))),
         gpu_memory_utilization=draw(st.sampled_from((None, 0.8, 0.95))),
+        max_num_seqs=draw(st.sampled_from((None, None, 1, 64))),
+        concurrency=draw(st.sampled_from((1, 1, 4))),
     )
 
 
@@ -81,11 +84,23 @@ def test_the_order_follows_the_goal(request_: Request) -> None:
             assert first.shape.gpus <= second.shape.gpus
         if request_.goal is Goal.CONTEXT and _like(first, second):
             assert first.context >= second.context
+        if request_.goal is Goal.THROUGHPUT and _like(first, second):
+            assert (first.tokens_per_second or 0) >= (second.tokens_per_second or 0)
+        if request_.goal is Goal.LATENCY and _like(first, second):
+            assert _answer_seconds(first) <= _answer_seconds(second)
 
 
-def _like(first: object, second: object) -> bool:
-    def key(plan: object) -> tuple[object, ...]:
-        assessment = plan.assessment  # type: ignore[attr-defined]
+def _answer_seconds(plan: Plan) -> float:
+    """The latency goal: the first token of the whole context, and 256 tokens of answer."""
+    latency = plan.latency
+    if latency.prefill_seconds is None or latency.decode_milliseconds is None:
+        return float("inf")
+    return latency.prefill_seconds + 256 * latency.decode_milliseconds / 1000
+
+
+def _like(first: Plan, second: Plan) -> bool:
+    def key(plan: Plan) -> tuple[object, ...]:
+        assessment = plan.assessment
         warnings = sum(finding.severity.value == "warning" for finding in assessment.findings)
         doubts = sum(isinstance(finding.verdict, Unknown) for finding in assessment.findings)
         return (assessment.deployment.kv_cache_dtype, warnings, doubts)
@@ -119,9 +134,12 @@ def test_hints_lead_somewhere_and_the_conflict_is_minimal(request_: Request) -> 
         assert hint.plan.assessment.serves
         assert search(hint.change.request).plans
     conflict = minimal_conflict(request_)
-    if conflict:
-        freed = request_
-        for wish in conflict:
-            freed = wish.freed(freed)
-        names = [wish.name for wish in conflict]
-        assert len(set(names)) == len(names)
+    if not conflict:
+        return
+    kept = request_
+    for wish in wishes_of(request_):
+        if wish.name not in {each.name for each in conflict}:
+            kept = wish.freed(kept)
+    assert not search(kept).plans, "the conflict alone is impossible"
+    for wish in conflict:
+        assert search(wish.freed(kept)).plans, f"without {wish.name} it is possible"

@@ -46,7 +46,7 @@ Kind = Literal["breaks", "allows", "unknown"]
 
 @lru_cache
 def case_file(rule_id: str) -> CaseFile:
-    return msgspec.convert(tomllib.loads((HERE / f"{rule_id}.toml").read_text()), CaseFile)
+    return msgspec.convert(tomllib.loads((HERE / f"{rule_id}.toml").read_text(encoding="utf-8")), CaseFile)
 
 
 def deployment_of(case: Case, vllm: str | None = None) -> Deployment:
