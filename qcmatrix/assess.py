@@ -104,7 +104,7 @@ class Assessor:
         """Everything about ``launch``."""
         deployment = self.resolve(launch, problems)
         # Words that were not read, or not seen, may have changed every figure: none is better than a wrong one.
-        unread = any(problem.kind in _UNREAD for problem in problems)
+        unread = any(problem.kind in _UNREAD and not problem.harmless for problem in problems)
         # Nor is the ledger of another model, where an override of the architecture is not followed.
         cheap = self._judge.cheap(deployment)
         reshaped = any(_undecided(finding) and "override_keys" in finding.rule.reads for finding in cheap)

@@ -12,6 +12,7 @@ from qcmatrix.catalogue.releases import load_release
 from qcmatrix.deployment import Deployment, RopeRequest, Speculation
 from qcmatrix.launch.launch import Launch
 from qcmatrix.launch.parse import parse
+from qcmatrix.launch.plain import environment_number
 from qcmatrix.resolve import Resolver, online_quantization, resolve
 
 NATIVE, MILLION = 262_144, 1_048_576
@@ -179,6 +180,14 @@ def test_environment() -> None:
     assert deploy(env={"VLLM_PP_LAYER_PARTITION": "x"}).pipeline_partition is None
     given = deploy({"attention_backend": "triton_attn"}, env=env, release="0.13.0")
     assert given.attention_backend == "TRITON_ATTN"
+
+
+@pytest.mark.parametrize(
+    ("text", "number"), [("1", 1), (" 8 ", 8), ("-1", -1), ("²", None), ("1.5", None), ("", None), ("true", None)]
+)
+def test_a_number_of_the_environment(text: str, number: int | None) -> None:
+    assert environment_number({"VLLM_MAX_STOP_STRINGS": text}, "VLLM_MAX_STOP_STRINGS") == number
+    assert environment_number({}, "VLLM_MAX_STOP_STRINGS") is None
 
 
 def test_speculation() -> None:

@@ -12,7 +12,7 @@ from qcmatrix.assess import Assessment, Assessor
 from qcmatrix.catalogue.fleets import Fleet
 from qcmatrix.catalogue.models import ResolvedCheckpoint, resolve_model
 from qcmatrix.catalogue.releases import Release, load_release, newest_release
-from qcmatrix.errors import RequestError
+from qcmatrix.errors import CatalogueError, RequestError
 from qcmatrix.fixes import judged_fixes
 from qcmatrix.launch.parse import parse
 from qcmatrix.launch.parsed import Parsed
@@ -57,7 +57,11 @@ def check(
         raise RequestError(
             "the command names no model", "write it as `vllm serve MODEL ...`, or give its facts with --model"
         )
-    facts = checkpoint or resolve_model(parsed.launch.model)
+    try:
+        facts = checkpoint or resolve_model(parsed.launch.model)
+    except CatalogueError as error:
+        note = "or tell whose weights they are: `check --model 480b-fp8 ...`"
+        raise CatalogueError(error.what, *error.notes, note) from None
     checked = []
     for fleet in fleets:
         assessor = Assessor(known, fleet, facts)

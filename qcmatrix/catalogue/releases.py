@@ -167,6 +167,9 @@ class Release(msgspec.Struct, frozen=True, eq=False, dict=True):
     def __str__(self) -> str:
         return self.name
 
+    def __repr__(self) -> str:
+        return f"Release({self.name!r})"
+
     @property
     def is_listed(self) -> bool:
         """``False``: the surface is that of :attr:`surface_of`, the nearest release that the catalogue lists."""

@@ -95,6 +95,10 @@ def _run() -> int:
         # The reader has gone (`| head`): not our error, and Python must not complain when it flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:
+        _complain(f"the answer cannot be written: {error.strerror or error}")
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return int(ExitCode.BAD_FILE)
     except Exception:
         if os.environ.get("QCMATRIX_TRACEBACK"):
             raise
@@ -108,7 +112,10 @@ def _run() -> int:
 
 def _complain(what: str, *notes: str) -> None:
     click.echo(f"{click.style('error', fg='red', bold=True)}: {what}", err=True)
+    from qcmatrix.cli.text import wrapped  # only on the way to an error
+
     for note in notes[:_NOTES]:
-        click.echo(f"  = {note}", err=True)
+        for line in wrapped(note, first="  = ", rest="    "):
+            click.echo(line, err=True)
     if len(notes) > _NOTES:
         click.echo(f"  = and {len(notes) - _NOTES} more", err=True)

@@ -86,10 +86,8 @@ def _command(command: tuple[str, ...]) -> tuple[tuple[str, ...], dict[str, str]]
 
 def _lines(checked: Checked) -> Iterator[str]:
     answer = checked.answer
-    yield (
-        f"{style.bold(answer.model)} on {style.bold(answer.fleet)}, vLLM {answer.release}: "
-        f"{style.paint_verdict(answer.verdict)}"
-    )
+    yield style.bold(answer.model)
+    yield f"  on {answer.fleet}, vLLM {answer.release}: {style.paint_verdict(answer.verdict)}"
     yield from style.wrapped(style.evidence_text(answer.evidence, answer.release), first="  ", rest="    ")
     named = checked.parsed.launch.model
     if named and named != answer.model:
@@ -113,7 +111,7 @@ def _lines(checked: Checked) -> Iterator[str]:
     yield ""
     notes = sum(finding.severity == "info" for finding in answer.findings)
     if fails and notes:
-        counts.append(f"{style.counted(notes, 'note')} for when it starts (--json shows them)")
+        counts.append(f"{style.counted(notes, 'note')} (--json)")
     yield f"{answer.verdict}: {', '.join(counts)}"
 
 

@@ -36,6 +36,9 @@ class ProblemKind(StrEnum):
     """Options in a file that is not read here."""
 
 
+_HARMLESS = frozenset({"--port", "--seed", "--uvicorn-log-level", "--api-server-count"})
+
+
 class Problem(msgspec.Struct, frozen=True):
     """One thing that is wrong with the words."""
 
@@ -48,6 +51,11 @@ class Problem(msgspec.Struct, frozen=True):
     """Option names or choices that may be meant."""
     refused: bool = True
     """Does vLLM stop because of it?"""
+
+    @property
+    def harmless(self) -> bool:
+        """A variable that is not set, in an option that decides nothing of what is judged here."""
+        return self.kind is ProblemKind.UNEXPANDED and bool(self.words) and self.words[0].partition("=")[0] in _HARMLESS
 
 
 class Parsed(msgspec.Struct, frozen=True):

@@ -13,6 +13,10 @@ __all__ = ["MASK", "is_secret_name", "redact", "redact_argv", "scrub", "secret_v
 
 MASK = "***"
 _SECRET_OPTIONS = frozenset({"api_key", "hf_token", "ssl_keyfile_password"})
+_SUSPECT = re.compile(r"^ap$|^api|apikey|passw|pass$|secret|credential|auth|header|_pat$", re.IGNORECASE)
+_INNOCENT = re.compile(r"^(?:api_server|allow|disable|enable|no_)", re.IGNORECASE)
+_USER_INFO = re.compile(r"(\w+://[^:@/\s]*:)[^@/\s]+@")
+"""A password in a URL."""
 _ABBREVIATED = ("api_k", "hf_t")
 """From here on an abbreviation can only mean ``--api-key`` or ``--hf-token``."""
 _SECRET_NAME = re.compile(r"(?:^|_)(?:API_KEYS?|TOKEN|SECRET|PASSWORD|PASSWD|ACCESS_KEY|ACCESS_KEY_ID)$", re.IGNORECASE)
@@ -35,7 +39,7 @@ def redact(launch: Launch) -> Launch:
     return Launch(
         model=launch.model,
         options={dest: _masked(dest, value) for dest, value in launch.options.items()},
-        env={name: MASK if is_secret_name(name) else value for name, value in launch.env.items()},
+        env={name: MASK if is_secret_name(name) else _without_password(value) for name, value in launch.env.items()},
         unknown=redact_argv(launch.unknown),
     )
 
@@ -53,7 +57,7 @@ def redact_argv(argv: Sequence[str]) -> tuple[str, ...]:
             shown.append(word)
             hiding = is_secret_name(word.rpartition(".")[2])
         else:
-            shown.append(MASK if hiding else word)
+            shown.append(MASK if hiding else _without_password(word))
     return tuple(shown)
 
 
@@ -71,6 +75,10 @@ def scrub(text: str, secrets: frozenset[str]) -> str:
     for secret in sorted(secrets, key=len, reverse=True):
         text = text.replace(secret, MASK)
     return text
+
+
+def _without_password(text: str) -> str:
+    return _USER_INFO.sub(rf"\1{MASK}@", text)
 
 
 def _masked(name: str, value: Any) -> Any:

@@ -138,7 +138,10 @@ def activations_gib(
     """The computed peak with its scatter, on a first start; a restart with a warm compile cache is its low end.
 
     Where the sampler's warm-up decides, logs agree within 1%; a forward pass is known less well (compiled graphs keep
-    and free buffers as they please), and of the V2 runner no log with all figures is known. Four cases are wide since
+    and free buffers as they please: the logs ``llm-d-codellama-7b-h100-0.19`` and ``llm-d-granite-8b-h100-0.19`` lie 5%
+    above the computed peak), and of the V2 runner no log with all figures is known. The logs are the rows of
+    ``data/cases.jsonl`` with ``activation_gib``, and `qcmatrix.memory.fit.activation_misses` sets each beside its
+    interval; the intervals hold all of them. Four cases are wide since
     no log, or few, shows them:
 
     - ``shared_experts_run``: from 0.11 data parallel ranks gather each other's tokens for the experts, and how the
@@ -180,7 +183,8 @@ _FIRST_GRAPH = 0.15
 _OF_A_PIECEWISE_GRAPH = 0.87
 _OF_A_FULL_GRAPH = 0.40
 """What the V2 model runner's estimate counts per graph, as a share of the V1 runner's: it captures the piecewise graphs
-one by one and scales two whole-model graphs up (three logs of 0.29 on an L40S)."""
+one by one and scales two whole-model graphs up (``qwen3-14b-l40s-0.29``, ``qwen3-14b-awq-l40s-0.29`` and its
+``-tuned`` in ``data/cases.jsonl``)."""
 
 
 def graphs_gib(
@@ -222,7 +226,11 @@ def graphs_gib(
 def startup_gib(version: Version, gpu: Gpu, *, ranks: int) -> Interval:
     """What is already gone when vLLM first reads the free memory: the CUDA context, from 0.11 also NCCL.
 
-    "Free memory on device (78.68/79.19 GiB)" on one H100, (77.66/79.19) with two; (94.05/95.01) with four RTX PRO 6000.
+    "Free memory on device (78.68/79.19 GiB)" on one H100 (0.51 GiB gone; ``data/public_cases.jsonl``:
+    ``llmd-qwen-qwen3-30b-a3b--h100-80gb--tp1pp1dp1--8192`` and six more), 77.66/79.19 on two with NVLink (1.53;
+    ``llmd-fp8dyn-llama-3-3-70b--h100-80gb--tp2pp1dp1--8192``), 30.27/31.4 on two RTX 5090 (1.13;
+    ``qwen38-27b-fp8-5090x2-util092``), 43.93/44.42 on eight L40S before 0.11 (0.49; ``q235-fp8-l40sx8-tp8ep-32768``).
+    The low and high ends are estimated around these.
     """
     if gpu.unified_memory:
         return Interval.exact(0.0)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from typing import TypeVar
 
 import msgspec
 
@@ -16,14 +17,17 @@ from qcmatrix.errors import RequestError
 from qcmatrix.launch.plain import environment_number
 from qcmatrix.memory import kv_cache
 from qcmatrix.memory.calibration import startup_gib
+from qcmatrix.memory.kv_behaviour import leaves_v1_for_fp8
 from qcmatrix.memory.kv_layout import Layout, kv_layout
 from qcmatrix.memory.ledger import GIB, Fit, Footprint, Interval, Term
 from qcmatrix.memory.one_stage import OneStage, one_stage
 from qcmatrix.memory.overhead import overhead
 from qcmatrix.memory.weights import loaded_bytes, rotary_cache_bytes, weights_bytes
+from qcmatrix.memory.weights_basis import weights_basis
 
 __all__ = ["footprint"]
 
+_Figure = TypeVar("_Figure", int, str)
 GRAPHS_VARIABLE = "VLLM_MEMORY_PROFILER_ESTIMATE_CUDAGRAPHS"
 RUNNER_VARIABLE = "VLLM_USE_V2_MODEL_RUNNER"
 SAMPLER_VARIABLE = "VLLM_USE_FLASHINFER_SAMPLER"
@@ -32,8 +36,6 @@ VARIABLES = (GRAPHS_VARIABLE, RUNNER_VARIABLE, SAMPLER_VARIABLE, ENGINE_VARIABLE
 """The environment that changes the ledger."""
 ROUNDING = "allocator rounding"
 ROUNDING_BASIS = "exact: PyTorch takes memory for large tensors in pieces of 2 MiB"
-WEIGHTS_BASIS = "exact: parameter shapes of vLLM's model code"
-OFFLOAD_BASIS = "exact: parameter shapes of vLLM's model code, less --cpu-offload-gb"
 _AT_LEAST_ONE = (
     "tensor_parallel_size",
     "pipeline_parallel_size",
@@ -249,6 +251,7 @@ def _frame(deployment: Deployment) -> _Frame:
         deployment.enable_expert_parallel,
         deployment.pipeline_partition,
         deployment.kv_cache_dtype,
+        deployment.attention_backend,
         deployment.dtype,
         deployment.block_size,
         deployment.max_num_batched_tokens,
@@ -307,6 +310,15 @@ def _build(deployment: Deployment) -> _Frame:
     pieces = tuple(0 if gpu.unified_memory else r - rotary - e for r, e in zip(rounded, exact, strict=True))
     offloaded = int(deployment.cpu_offload_gb * GIB)
     weights = tuple(max(0, size - offloaded) for size in exact)
+    old_engine = _switch(deployment, ENGINE_VARIABLE) is False or bool(
+        leaves_v1_for_fp8(
+            version,
+            deployment.kv_cache_dtype,
+            deployment.attention_backend,
+            vendor=gpu.vendor,
+            compute_capability=gpu.compute_capability,
+        )
+    )
     overheads = tuple(
         overhead(
             deployment.architecture,
@@ -325,7 +337,7 @@ def _build(deployment: Deployment) -> _Frame:
             graphs_estimated=_switch(deployment, GRAPHS_VARIABLE),
             second_runner=_switch(deployment, RUNNER_VARIABLE),
             flashinfer_sampler=_switch(deployment, SAMPLER_VARIABLE),
-            old_engine=_switch(deployment, ENGINE_VARIABLE) is False,
+            old_engine=old_engine,
             first_stage=index == 0,
             last_stage=index == stages - 1,
         )
@@ -340,7 +352,7 @@ def _build(deployment: Deployment) -> _Frame:
     table = Term("rotary table", Interval.exact(rotary / GIB), basis="exact: one row of cosines and sines per position")
     rounding = tuple(Term(ROUNDING, Interval.exact(piece / GIB), basis=ROUNDING_BASIS) for piece in pieces)
     inside = tuple(o.in_budget + table.gib + r.gib for o, r in zip(overheads, rounding, strict=True))
-    basis = OFFLOAD_BASIS if offloaded else WEIGHTS_BASIS
+    less = ", less --cpu-offload-gb" if offloaded else ""
     return _Frame(
         layout=layout,
         single=one_stage(layout),
@@ -351,18 +363,18 @@ def _build(deployment: Deployment) -> _Frame:
         high=tuple(w + o.low * GIB for w, o in zip(weights, inside, strict=True)),
         outside=start + worst,
         terms=tuple(
-            (Term("weights", Interval.exact(w / GIB), basis=basis), r, table, *o.terms)
-            for w, r, o in zip(weights, rounding, overheads, strict=True)
+            (Term("weights", Interval.exact(w / GIB), basis=f"{known}{less}"), r, table, *o.terms)
+            for w, known, r, o in zip(weights, _weights(deployment, weights_basis), rounding, overheads, strict=True)
         ),
         per_token=tuple(stage.bytes_per_token for stage in layout),
         alive=(deployment.architecture, deployment.quantization, gpu, deployment.release),
     )
 
 
-def _weights(deployment: Deployment, sizes: Callable[..., tuple[int, ...]]) -> tuple[int, ...]:
-    """``sizes`` of the deployment's weights, per stage, bytes."""
+def _weights(deployment: Deployment, figures: Callable[..., tuple[_Figure, ...]]) -> tuple[_Figure, ...]:
+    """``figures`` of the deployment's weights, per stage: bytes, or how they are known."""
     gpu = deployment.gpu
-    return sizes(
+    return figures(
         deployment.architecture,
         deployment.quantization,
         tensor_parallel_size=deployment.tensor_parallel_size,

@@ -13,7 +13,7 @@ from functools import lru_cache
 import msgspec
 
 from qcmatrix.errors import RequestError
-from qcmatrix.versions import Version, parse_version
+from qcmatrix.versions import Range, Version, parse_version
 
 __all__ = [
     "Behaviour",
@@ -21,6 +21,7 @@ __all__ = [
     "behaviour",
     "bytes_per_head_and_token",
     "element_bytes",
+    "leaves_v1_for_fp8",
     "supported_kv_cache_dtypes",
 ]
 
@@ -164,3 +165,33 @@ def element_bytes(dtype: str) -> int:
         return {"auto": 2, "bfloat16": 2, "float16": 2, "half": 2, "float32": 4, "float": 4}[dtype]
     except KeyError:
         raise RequestError(f"dtype {dtype!r} cannot be sized", "use auto, bfloat16, float16 or float32") from None
+
+
+_FALLS_BACK = Range("0.10.0", "0.11.0")
+_NAMES_BACKENDS = Range("0.10.2", "0.11.0")
+
+
+def leaves_v1_for_fp8(
+    version: Version,
+    kv_cache_dtype: str,
+    attention_backend: str | None,
+    *,
+    vendor: str,
+    compute_capability: tuple[int, int] | None,
+) -> bool | None:
+    """Does vLLM 0.10 take its old engine because V1 has no FP8 attention on the card? ``None``: the card is not known.
+
+    https://github.com/vllm-project/vllm/blob/v0.10.2/vllm/platforms/cuda.py (``is_kv_cache_dtype_supported``), read
+    2026-11-22.
+    """
+    if version not in _FALLS_BACK or not kv_cache_dtype.startswith("fp8") or vendor == "amd":
+        return False
+    if compute_capability is None:
+        return None
+    if compute_capability[0] == 9 or compute_capability == (10, 0):
+        return False
+    named = version in _NAMES_BACKENDS and (
+        attention_backend == "FLASHINFER"
+        or (attention_backend == "TRITON_ATTN_VLLM_V1" and compute_capability >= (8, 9))
+    )
+    return not named

@@ -9,6 +9,7 @@ from qcmatrix.rules.declare import Severity, Unknown
 
 __all__ = ["rank", "trade_offs", "why_first"]
 
+_NOT_WORTH_IT = 0.05  # of the longest context
 _SHORT_ANSWER = 256  # tokens of a typical tool call or answer, for the latency goal
 
 
@@ -18,21 +19,32 @@ def rank(plans: list[Plan]) -> list[Plan]:
     Before the goal come: a safe fit over a tight one, the 16-bit KV cache over FP8 (which costs accuracy), fewer
     warnings and doubts. After it: less memory for weights, fewer GPUs, fewer options.
     """
-    return sorted(plans, key=_key)
+    safe = [plan for plan in plans if _starts(plan)]
+    fewest = min(map(_warnings, safe), default=0)
+    longest = max((plan.context for plan in safe if _warnings(plan) == fewest), default=0)
+    return sorted(plans, key=lambda plan: _key(plan, longest))
 
 
-def _key(plan: Plan) -> tuple[object, ...]:
+def _starts(plan: Plan) -> bool:
+    return plan.assessment.verdict is LaunchVerdict.STARTS
+
+
+def _warnings(plan: Plan) -> int:
+    return sum(finding.severity is Severity.WARNING for finding in plan.assessment.findings)
+
+
+def _key(plan: Plan, longest: int) -> tuple[object, ...]:
     assessment = plan.assessment
-    warnings = sum(finding.severity is Severity.WARNING for finding in assessment.findings)
     doubts = sum(isinstance(finding.verdict, Unknown) for finding in assessment.findings)
     fp8_kv = assessment.deployment.kv_cache_dtype.startswith("fp8")
     weights = assessment.footprint.weights_bytes if assessment.footprint else 0
     return (
-        assessment.verdict is not LaunchVerdict.STARTS,
+        not _starts(plan),
         fp8_kv if plan.request.goal is not Goal.CONTEXT else False,
-        warnings,
+        _warnings(plan),
+        doubts if plan.request.goal is not Goal.CONTEXT else 0,
+        *_goal_key(plan, longest),
         doubts,
-        *_goal_key(plan),
         weights,
         plan.shape.gpus,
         len(assessment.launch.options),
@@ -40,14 +52,17 @@ def _key(plan: Plan) -> tuple[object, ...]:
     )
 
 
-def _goal_key(plan: Plan) -> tuple[float, ...]:
+def _goal_key(plan: Plan, longest: int) -> tuple[float, ...]:
     tokens_per_second = plan.tokens_per_second or 0.0
     match plan.request.goal:
         case Goal.CONTEXT:
-            # A longer context that holds is what was asked for. Among equals the 16-bit KV cache comes before FP8, and
-            # whole layers on every GPU before a pipeline.
+            # A longer context that holds is what was asked for, but a few percent are not worth the accuracy of the
+            # 16-bit KV cache, most of the sequences, or a pipeline.
+            short = plan.context < (1 - _NOT_WORTH_IT) * longest
             fp8 = plan.assessment.deployment.kv_cache_dtype.startswith("fp8")
-            return (-float(plan.context), float(fp8), float(plan.shape.pipeline_parallel_size), -tokens_per_second)
+            fewer = "max_num_seqs" in plan.assessment.launch.options
+            pipeline = plan.shape.pipeline_parallel_size
+            return (float(short), float(fp8 + fewer), float(pipeline), -float(plan.context), -tokens_per_second)
         case Goal.LATENCY:
             first = plan.latency.prefill_seconds or float("inf")
             each = (plan.latency.decode_milliseconds or float("inf")) / 1000
@@ -63,7 +78,7 @@ def why_first(plan: Plan) -> str:
     fits = "fits safely" if plan.assessment.verdict is LaunchVerdict.STARTS else "may just fit"
     match plan.request.goal:
         case Goal.CONTEXT:
-            reason = f"the longest context that {fits}: {spell_context(plan.context)} tokens"
+            reason = f"{fits}, with the longest context but for a few percent: {spell_context(plan.context)} tokens"
         case Goal.LATENCY:
             reason = f"{fits}, with the lowest bound on the first {_SHORT_ANSWER} tokens of one request"
         case Goal.THROUGHPUT:

@@ -71,6 +71,16 @@ def _shorter_context(request: Request) -> Hint | None:
     return Hint(Change("context", text, replace(request, context=plan.context)), plan)
 
 
+def _shorter_and(changes: Iterator[Change]) -> Hint | None:
+    """A shorter context together with the first change that makes one possible."""
+    for change in changes:
+        found = _shorter_context(change.request)
+        if found is not None:
+            text = f"{change.text} and {found.change.text}"
+            return Hint(Change(f"{change.kind}+context", text, found.change.request), found.plan)
+    return None
+
+
 def _kv_cache_dtypes(request: Request) -> Iterator[Change]:
     if request.kv_cache_dtype is not None:
         for value in ("auto", "fp8"):
@@ -147,7 +157,7 @@ _KINDS: tuple[Callable[[Request], Iterator[Change]], ...] = (
 
 def _pairs(request: Request) -> list[Hint]:
     """Two changes at once, where no single one helps."""
-    hints = []
+    hints = [hint for kind in (_fleets, _checkpoints) if (hint := _shorter_and(kind(request))) is not None]
     for first_kind, second_kind in itertools.combinations(_KINDS, 2):
         hint = _first_that_helps(
             Change(f"{first.kind}+{second.kind}", f"{first.text} and {second.text}", second.request)
@@ -198,7 +208,8 @@ def wishes_of(request: Request) -> list[Wish]:
         )
     if request.max_num_seqs is not None:
         text = f"--max-num-seqs {request.max_num_seqs}"
-        wishes.append(Wish("max-num-seqs", text, lambda r: replace(r, max_num_seqs=None)))
+        # Given up means: whatever leaves most room. The fewest sequences that the wish allows do.
+        wishes.append(Wish("max-num-seqs", text, lambda r: replace(r, max_num_seqs=r.concurrency)))
     if request.max_num_batched_tokens is not None:
         text = f"--max-num-batched-tokens {request.max_num_batched_tokens}"
         wishes.append(Wish("max-num-batched-tokens", text, lambda r: replace(r, max_num_batched_tokens=None)))

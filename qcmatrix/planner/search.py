@@ -77,6 +77,8 @@ def search(request: Request) -> Outcomes:
     sure with the default of ``--max-num-seqs``, fewer sequences are tried.
     """
     outcomes = _search(request)
+    if request.context is None and request.goal is Goal.CONTEXT:
+        return _with_fewer_sequences(outcomes)
     if request.max_num_seqs is None and not _some_start(outcomes):
         for sequences in _FEWER_SEQUENCES:
             fewer = _search(replace(request, max_num_seqs=sequences))
@@ -86,8 +88,25 @@ def search(request: Request) -> Outcomes:
     return outcomes
 
 
+def _with_fewer_sequences(outcomes: Outcomes) -> Outcomes:
+    """Where the native context was not reached: also the plans that fewer sequences leave room for."""
+    request = outcomes.request
+    reached = max((plan.context for plan in outcomes.plans if _starts(plan)), default=0)
+    if request.max_num_seqs is not None or reached >= native_positions(request):
+        return outcomes
+    for sequences in _FEWER_SEQUENCES:
+        fewer = _search(replace(request, max_num_seqs=sequences))
+        outcomes.plans += [replace(plan, request=request) for plan in fewer.plans if _starts(plan)]
+    outcomes.plans = rank(outcomes.plans)
+    return outcomes
+
+
+def _starts(plan: Plan) -> bool:
+    return plan.assessment.verdict is LaunchVerdict.STARTS
+
+
 def _some_start(outcomes: Outcomes) -> bool:
-    return any(plan.assessment.verdict is LaunchVerdict.STARTS for plan in outcomes.plans)
+    return any(_starts(plan) for plan in outcomes.plans)
 
 
 def _search(request: Request) -> Outcomes:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from qcmatrix.deployment import Deployment
+from qcmatrix.memory.kv_behaviour import leaves_v1_for_fp8
 from qcmatrix.rules.declare import Breach, Fix, Level, Outcome, RuleSource, Unknown, Verdict, rule
 from qcmatrix.versions import Range
-
-_NAMES_BACKENDS = Range("0.10.2", "0.11.0")
 
 
 @rule(
@@ -35,27 +34,31 @@ def fp8_kv_cache_falls_back_to_v0(deployment: Deployment) -> Verdict:
     Why it fails
     The V1 engine of 0.10 has FP8 attention for FlashAttention 3 (Hopper) and Blackwell only. Elsewhere it says
     "--kv-cache-dtype is not supported by the V1 Engine. Falling back to V0." and starts the old engine, which is
-    slower and divides memory otherwise than what is reckoned here. With `VLLM_USE_V1=1` it refuses to start instead.
+    slower and divides memory its own way. The ledger reckons with V1's figures, and takes that the old engine may
+    leave more to the KV cache: with the 30B in FP8 at 200K tokens on a 4090 with 48 GB, which was reported as served
+    (https://www.jamesflare.com, read 2026-11-22), that agrees. With `VLLM_USE_V1=1` it refuses to start instead.
 
     What to do
     Use 0.11.1 or newer. On 0.10.2, `VLLM_ATTENTION_BACKEND=FLASHINFER` keeps the V1 engine where FlashInfer is
     installed.
 
     Not covered
-    What memory the old engine takes.
+    What memory the old engine takes exactly: no log of it with all figures is known.
     """
     gpu = deployment.gpu
     if not deployment.kv_cache_dtype.startswith("fp8") or gpu.vendor == "amd":
         return None
+    leaves = leaves_v1_for_fp8(
+        deployment.release.version,
+        deployment.kv_cache_dtype,
+        deployment.attention_backend,
+        vendor=gpu.vendor,
+        compute_capability=gpu.compute_capability,
+    )
     capability = gpu.compute_capability
-    if capability is None:
+    if leaves is None or capability is None:
         return Unknown(f"an FP8 KV cache under V1 needs Hopper or Blackwell here, and {gpu.name} is not known")
-    if capability[0] == 9 or capability == (10, 0):
-        return None
-    backend = deployment.attention_backend
-    if deployment.release.version in _NAMES_BACKENDS and (
-        backend == "FLASHINFER" or (backend == "TRITON_ATTN_VLLM_V1" and capability >= (8, 9))
-    ):
+    if not leaves:
         return None
     because = f"{gpu.name} (compute capability {capability[0]}.{capability[1]}) has no FP8 attention in the V1 engine"
     fix = Fix("drop `--kv-cache-dtype`", drop=("kv_cache_dtype",))

@@ -43,7 +43,7 @@ def options_that_were_not_seen(deployment: Deployment) -> Verdict:
     for problem in deployment.problems:
         if problem.kind is ProblemKind.DOTTED_REPLACES_JSON:
             return Breach(because=problem.text, about=problem.words[:1])
-    unseen = [problem for problem in deployment.problems if problem.kind in _UNSEEN]
+    unseen = [problem for problem in deployment.problems if problem.kind in _UNSEEN and not problem.harmless]
     if not unseen:
         return None
     return Unknown(because="; ".join(problem.text for problem in unseen))
