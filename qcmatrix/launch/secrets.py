@@ -27,6 +27,8 @@ _NOT_SECRET = re.compile(r"^(?:--)?(?:max|min|num|return|enable|disable|no)[-_]"
 def is_secret_name(name: str) -> bool:
     """Does a variable, option or JSON key of that name hold a key (``HF_TOKEN``, ``VLLM_API_KEY``, ``--api-key``)?"""
     plain = name.lstrip("-").replace("-", "_")
+    if _SUSPECT.search(plain) and not _INNOCENT.match(plain):
+        return True
     if any(
         plain.startswith(start) and option.startswith(plain) for start in _ABBREVIATED for option in _SECRET_OPTIONS
     ):

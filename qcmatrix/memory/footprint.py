@@ -346,7 +346,7 @@ def _build(deployment: Deployment) -> _Frame:
     start = startup_gib(
         version,
         gpu,
-        ranks=deployment.tensor_parallel_size * deployment.data_parallel_size,
+        ranks=deployment.tensor_parallel_size * stages * deployment.data_parallel_size,
     )
     worst = max((each.outside for each in overheads), key=lambda interval: interval.mid)
     table = Term("rotary table", Interval.exact(rotary / GIB), basis="exact: one row of cosines and sines per position")

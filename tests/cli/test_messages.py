@@ -102,6 +102,24 @@ def test_secrets_never_reach_the_output() -> None:
         assert "api-key-on-command-line" in done.stdout
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--ap", "SECRET1"),
+        ("--apikey", "SECRET1"),
+        ("--api-key-foo", "SECRET1"),
+        ("--otlp-headers", "Authorization=SECRET1"),
+        ("--ssl-keyfile-password", "SECRET1"),
+    ],
+)
+def test_secrets_in_misspelt_options_never_reach_the_output(words: tuple[str, str]) -> None:
+    for extra in ((), ("--json",)):
+        environment = ("GITHUB_PAT=SECRET1", "HTTPS_PROXY=http://me:SECRET1@proxy:1")
+        done = run("check", "--gpus", "1xH100-80", *extra, "--", *environment, *SERVE[1:], *words)
+        assert done.stdout
+        assert "SECRET1" not in done.stdout + done.stderr
+
+
 def test_piped_output_has_no_colour_and_fits_80_columns() -> None:
     done = run("suggest", "--gpus", "8xH20", "--ctx", "1M")
     assert "\x1b" not in done.stdout
