@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import lru_cache
 from typing import Literal
 
@@ -12,6 +13,9 @@ from qcmatrix.catalogue.spelling import closest, normalise_gpu
 from qcmatrix.errors import CatalogueError
 
 __all__ = ["Gpu", "GpuFile", "all_gpus", "find_gpus", "gpu_names", "gpu_sources"]
+
+
+_SIZE_BEHIND = re.compile(r"(.*\S)[\s-]*?[\s-](\d+)\s*Gi?B?", re.IGNORECASE)
 
 
 class Gpu(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -83,7 +87,7 @@ def find_gpus(text: str) -> tuple[Gpu, ...]:
         CatalogueError: no listed card has that name; the notes give the closest ones.
     """
     key = normalise_gpu(text)
-    if found := _index().get(key):
+    if found := _index().get(key) or _with_its_size(text):
         return found
     shown = {spelling: " or ".join(gpu.name for gpu in gpus) for spelling, gpus in _index().items()}
     hints = closest(key, shown)
@@ -92,6 +96,15 @@ def find_gpus(text: str) -> tuple[Gpu, ...]:
         *([f"close: {', '.join(hints)}"] if hints else []),
         "`qcmatrix gpus` lists them; for another card give its CUDA-visible memory: `8x44.4GiB`",
     )
+
+
+def _with_its_size(text: str) -> tuple[Gpu, ...]:
+    """The card whose label size stands behind its name (``A10 24GB``); none where the size is another card's."""
+    sized = _SIZE_BEHIND.fullmatch(text.strip())
+    if sized is None:
+        return ()
+    cards = _index().get(normalise_gpu(sized[1]), ())
+    return tuple(gpu for gpu in cards if gpu.label_gb == float(sized[2]))
 
 
 def _file() -> GpuFile:

@@ -114,3 +114,16 @@ def test_any_text_is_found_or_refused_politely(text: str) -> None:
     except CatalogueError as error:
         notes = error.notes
     assert found or notes
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [("A10 24GB", ("A10",)), ("RTX PRO 6000 Blackwell 96GB", ("RTXPRO6000",)), ("H200 141GB", ("H200",))],
+)
+def test_a_card_with_its_label_size(text: str, names: tuple[str, ...]) -> None:
+    assert tuple(gpu.name for gpu in find_gpus(text)) == names
+
+
+def test_a_size_that_is_another_cards_is_refused() -> None:
+    with pytest.raises(CatalogueError):
+        find_gpus("A10 48GB")
