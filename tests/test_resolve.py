@@ -13,7 +13,7 @@ from qcmatrix.deployment import Deployment, RopeRequest, Speculation
 from qcmatrix.launch.launch import Launch
 from qcmatrix.launch.parse import parse
 from qcmatrix.launch.plain import environment_number
-from qcmatrix.resolve import Resolver, online_quantization, resolve
+from qcmatrix.resolve import Resolver, online_quantization
 
 NATIVE, MILLION = 262_144, 1_048_576
 YARN = {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": NATIVE}
@@ -28,7 +28,7 @@ def deploy(
     env: dict[str, str] | None = None,
 ) -> Deployment:
     launch = Launch("org/model", options or {}, env or {})
-    return resolve(launch, load_release(release), parse_fleet(gpus)[0], find_checkpoint(model))
+    return Resolver(load_release(release), parse_fleet(gpus)[0], find_checkpoint(model)).resolve(launch)
 
 
 @pytest.mark.parametrize(
@@ -226,9 +226,11 @@ def test_what_rules_read_can_be_hashed() -> None:
         hash(getattr(made, name))
 
 
-def test_a_resolver_gives_what_resolve_gives() -> None:
+def test_a_used_resolver_gives_what_a_new_one_gives() -> None:
     release, fleet, checkpoint = load_release("0.20.0"), parse_fleet("8xH20-141")[0], find_checkpoint("480b-fp8")
     words = ["vllm", "serve", "m", "-tp", "8", "--enable-expert-parallel", "--max-model-len", "128K"]
     launch = parse(words, release).launch
-    assert Resolver(release, fleet, checkpoint).resolve(launch) == resolve(launch, release, fleet, checkpoint)
-    assert resolve(launch, release, fleet, checkpoint).context == 131_072
+    used = Resolver(release, fleet, checkpoint)
+    used.resolve(parse(["vllm", "serve", "m", "-tp", "4", "--max-num-seqs", "8"], release).launch)
+    assert used.resolve(launch) == Resolver(release, fleet, checkpoint).resolve(launch)
+    assert used.resolve(launch).context == 131_072

@@ -82,6 +82,12 @@ class Architecture(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     rope_scaling: dict[str, float | int | str] | None = None
     """As published in ``config.json``, when it is."""
 
+    @property
+    def mlp_elements(self) -> int:
+        """Elements of one MLP projection, all experts and layers: a measure to order models by."""
+        width = self.moe.num_experts * self.moe.moe_intermediate_size if self.moe else self.intermediate_size
+        return self.num_hidden_layers * self.hidden_size * width
+
 
 class Quantization(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How a checkpoint stores its linear weights."""

@@ -10,7 +10,7 @@ import msgspec
 
 from qcmatrix.catalogue.gpus import Gpu
 from qcmatrix.catalogue.models import Architecture
-from qcmatrix.memory.ledger import Interval
+from qcmatrix.memory.ledger import GIB, Interval
 from qcmatrix.memory.profile_run import Profile, graphs_captured, traits
 from qcmatrix.versions import Version
 
@@ -152,18 +152,18 @@ def activations_gib(
     - ``kernels_timed_twice``: some starts time the kernels on two copies of the embedding table where the computed
       peak has one.
     """
-    peak, forward, sampler = profile.peak / _GIB, profile.forward / _GIB, profile.sampler / _GIB
-    compiling = profile.compiling / _GIB
+    peak, forward, sampler = profile.peak / GIB, profile.forward / GIB, profile.sampler / GIB
+    compiling = profile.compiling / GIB
     kept = peak - max(forward, sampler, compiling)
     # Each of the two candidates has its own scatter; the larger one wins on either side, so that nothing jumps.
     # The scratch space belongs to the forward pass: taken off there, more tokens never make the low end lower.
-    scratch = 0.5 * profile.workspace / _GIB if shared_experts_run else 0.0
+    scratch = 0.5 * profile.workspace / GIB if shared_experts_run else 0.0
     low = kept + max(0.98 * sampler, 0.91 * forward - scratch) - 0.02
     high = kept + max(1.03 * sampler, 1.15 * forward, (2.05 if kernels_timed_twice else 1.03) * compiling) + 0.05
     if profile.second_runner:
-        high += 0.5 * profile.copy / _GIB
+        high += 0.5 * profile.copy / GIB
     if shared_experts_run:
-        high += 0.25 * profile.workspace / _GIB
+        high += 0.25 * profile.workspace / GIB
     if old_pipeline or old_engine:
         low = min(low, 0.9 * forward)
     if compiling > max(sampler, forward):
@@ -176,7 +176,6 @@ def activations_gib(
     )
 
 
-_GIB = 1 << 30
 _MIB_PER_LAYER_AND_GRAPH = 0.03
 _MIB_PER_LAYER_GRAPH_AND_TOKEN = 0.00038
 _FIRST_GRAPH = 0.15

@@ -35,13 +35,6 @@ def siblings(checkpoint: ResolvedCheckpoint) -> tuple[ResolvedCheckpoint, ...]:
         for other in line_up()
         if other.architecture == checkpoint.architecture and other.checkpoint.quantization.weight_bits < bits
     ]
-    size = _size(checkpoint)
-    smaller = [other for other in line_up() if other.architecture != checkpoint.architecture and _size(other) < size]
+    size = checkpoint.architecture.mlp_elements
+    smaller = [other for other in line_up() if other.architecture.mlp_elements < size]
     return (*same, *smaller)
-
-
-def _size(checkpoint: ResolvedCheckpoint) -> int:
-    """A measure to order models by: elements of one layer's weights times layers."""
-    a = checkpoint.architecture
-    experts = a.moe.num_experts * a.moe.moe_intermediate_size if a.moe else a.intermediate_size
-    return a.num_hidden_layers * a.hidden_size * experts

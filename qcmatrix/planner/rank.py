@@ -78,7 +78,9 @@ def why_first(plan: Plan) -> str:
     fits = "fits safely" if plan.assessment.verdict is LaunchVerdict.STARTS else "may just fit"
     match plan.request.goal:
         case Goal.CONTEXT:
-            reason = f"{fits}, with the longest context but for a few percent: {spell_context(plan.context)} tokens"
+            whole = plan.context == plan.request.checkpoint.architecture.max_position_embeddings
+            longest = "the whole native context" if whole else "the longest context but for a few percent"
+            reason = f"{fits}, with {longest}: {spell_context(plan.context)} tokens"
         case Goal.LATENCY:
             reason = f"{fits}, with the lowest bound on the first {_SHORT_ANSWER} tokens of one request"
         case Goal.THROUGHPUT:

@@ -8,6 +8,6 @@ thousands of launches with it.
 from __future__ import annotations
 
 from qcmatrix.resolve.options import online_quantization
-from qcmatrix.resolve.resolver import Resolver, resolve
+from qcmatrix.resolve.resolver import Resolver
 
-__all__ = ["Resolver", "online_quantization", "resolve"]
+__all__ = ["Resolver", "online_quantization"]

@@ -16,7 +16,7 @@ from qcmatrix.launch.rope import ROPE_KEYS, ROPE_KEYS_EARLY, rope_from, rope_req
 from qcmatrix.launch.yarn import SCALING, positions_of
 from qcmatrix.resolve.options import CONVERTED, Facts, Made
 
-__all__ = ["Resolver", "resolve"]
+__all__ = ["Resolver"]
 
 # Attributes that are made from something else than the option of their name, or have no option.
 _MADE_UP: Final = frozenset(
@@ -72,25 +72,6 @@ _SCHEDULER = frozenset(
         *_POSITIONS,
     }
 )
-
-
-def resolve(launch: Launch, release: Release, fleet: Fleet, checkpoint: ResolvedCheckpoint) -> Deployment:
-    """``launch`` of ``checkpoint`` on ``fleet`` under ``release``, with everything filled in.
-
-    Values that are out of bounds (a negative size) are kept: finding them is the rules' business.
-    """
-    # By identity: a fleet or a checkpoint that was read from a file cannot be hashed as a whole.
-    key = (release.name, id(fleet), id(checkpoint))
-    kept = _RESOLVERS.get(key)
-    if kept is None:
-        if len(_RESOLVERS) >= _MOST_RESOLVERS:
-            _RESOLVERS.clear()
-        kept = _RESOLVERS[key] = (Resolver(release, fleet, checkpoint), fleet, checkpoint)
-    return kept[0].resolve(launch)
-
-
-_MOST_RESOLVERS: Final = 64
-_RESOLVERS: Final[dict[tuple[str, int, int], tuple[Resolver, Fleet, ResolvedCheckpoint]]] = {}
 
 
 class Resolver:

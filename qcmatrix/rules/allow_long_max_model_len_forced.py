@@ -3,16 +3,9 @@
 from __future__ import annotations
 
 from qcmatrix.deployment import Deployment
-from qcmatrix.launch.yarn import (
-    LARGEST_VALIDATED_FACTOR,
-    forced_long,
-    native_positions,
-    positions_of,
-    trained_positions,
-    yarn_factor,
-    yarn_for,
-)
+from qcmatrix.launch.yarn import forced_long, positions_of
 from qcmatrix.rules.declare import Breach, Fix, Level, Outcome, RuleSource, Verdict, rule
+from qcmatrix.rules.yarn_fix import yarn_fixes
 from qcmatrix.versions import Range
 
 
@@ -71,19 +64,8 @@ def allow_long_max_model_len_forced(deployment: Deployment) -> Verdict:
             drop_env=drop_env,
         )
     ]
-    native = native_positions(deployment.architecture, deployment.checkpoint)
-    factor = yarn_factor(asked, trained_positions(native))
-    if factor <= LARGEST_VALIDATED_FACTOR:
-        options, _ = yarn_for(version, deployment.architecture, deployment.checkpoint, asked)
-        fixes.insert(
-            0,
-            Fix(
-                f"take `VLLM_ALLOW_LONG_MAX_MODEL_LEN` away and ask for YaRN with factor {factor:g}",
-                set=options,
-                drop=("rope_scaling",),
-                drop_env=drop_env,
-            ),
-        )
+    text = "take `VLLM_ALLOW_LONG_MAX_MODEL_LEN` away and ask for YaRN with factor {factor}"
+    fixes = [*yarn_fixes(deployment, asked, text, drop=("rope_scaling",), drop_env=drop_env), *fixes]
     return Breach(
         because=f"{asked} tokens are forced on a model whose rotary embedding ends at position {positions.reach}",
         about=("VLLM_ALLOW_LONG_MAX_MODEL_LEN", "max_model_len"),

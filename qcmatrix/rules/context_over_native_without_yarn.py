@@ -3,17 +3,9 @@
 from __future__ import annotations
 
 from qcmatrix.deployment import Deployment
-from qcmatrix.launch.yarn import (
-    LARGEST_VALIDATED_FACTOR,
-    forced_long,
-    length_error,
-    native_positions,
-    positions_of,
-    trained_positions,
-    yarn_factor,
-    yarn_for,
-)
+from qcmatrix.launch.yarn import forced_long, length_error, native_positions, positions_of
 from qcmatrix.rules.declare import Breach, Fix, Level, Outcome, RuleSource, Verdict, rule
+from qcmatrix.rules.yarn_fix import yarn_fixes
 from qcmatrix.versions import Range
 
 
@@ -71,10 +63,7 @@ def context_over_native_without_yarn(deployment: Deployment) -> Verdict:
     if any(word.replace("_", "-").startswith("--rope-scaling") for word in deployment.unknown):
         return None  # yarn-by-removed-rope-scaling-flag says it better
     fixes = [Fix(f"ask for at most the native length: `--max-model-len {native}`", set={"max_model_len": native})]
-    factor = yarn_factor(asked, trained_positions(native))
-    if factor <= LARGEST_VALIDATED_FACTOR:
-        options, _ = yarn_for(version, deployment.architecture, deployment.checkpoint, asked)
-        fixes.insert(0, Fix(f"ask for YaRN with factor {factor:g} in `--hf-overrides`", set=options))
+    fixes = [*yarn_fixes(deployment, asked, "ask for YaRN with factor {factor} in `--hf-overrides`"), *fixes]
     return Breach(
         because=f"--max-model-len asks for {asked} tokens, the model has {derived} positions, no YaRN is asked for",
         about=("max_model_len",),

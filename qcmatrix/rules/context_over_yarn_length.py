@@ -3,17 +3,9 @@
 from __future__ import annotations
 
 from qcmatrix.deployment import Deployment
-from qcmatrix.launch.yarn import (
-    LARGEST_VALIDATED_FACTOR,
-    forced_long,
-    length_error,
-    native_positions,
-    positions_of,
-    trained_positions,
-    yarn_factor,
-    yarn_for,
-)
+from qcmatrix.launch.yarn import forced_long, length_error, positions_of
 from qcmatrix.rules.declare import Breach, Fix, Level, Outcome, RuleSource, Verdict, rule
+from qcmatrix.rules.yarn_fix import yarn_fixes
 from qcmatrix.versions import Range
 
 
@@ -63,13 +55,9 @@ def context_over_yarn_length(deployment: Deployment) -> Verdict:
         return None
     if asked <= positions.reach:
         return None  # yarn-needs-max-position-embeddings
-    native = native_positions(deployment.architecture, deployment.checkpoint)
     length = min(positions.derived, positions.reach)
     fixes = [Fix(f"ask for what the scaling gives: `--max-model-len {length}`", set={"max_model_len": length})]
-    factor = yarn_factor(asked, trained_positions(native))
-    if factor <= LARGEST_VALIDATED_FACTOR:
-        options, _ = yarn_for(version, deployment.architecture, deployment.checkpoint, asked)
-        fixes.insert(0, Fix(f"ask for YaRN with factor {factor:g}", set=options, drop=("rope_scaling",)))
+    fixes = [*yarn_fixes(deployment, asked, "ask for YaRN with factor {factor}", drop=("rope_scaling",)), *fixes]
     reached = f"{rope.original_max_position_embeddings} x {rope.factor:g} = {positions.reach}"
     return Breach(
         because=f"--max-model-len asks for {asked} tokens, the scaling that was asked for reaches {reached}",

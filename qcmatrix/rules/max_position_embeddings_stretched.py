@@ -3,16 +3,9 @@
 from __future__ import annotations
 
 from qcmatrix.deployment import Deployment
-from qcmatrix.launch.yarn import (
-    LARGEST_VALIDATED_FACTOR,
-    native_positions,
-    positions_of,
-    served_length,
-    trained_positions,
-    yarn_factor,
-    yarn_for,
-)
+from qcmatrix.launch.yarn import native_positions, positions_of, served_length
 from qcmatrix.rules.declare import Breach, Fix, Level, Outcome, RuleSource, Verdict, rule
+from qcmatrix.rules.yarn_fix import yarn_fixes
 from qcmatrix.versions import Range
 
 
@@ -65,10 +58,7 @@ def max_position_embeddings_stretched(deployment: Deployment) -> Verdict:
             drop=("hf_overrides",),
         )
     ]
-    factor = yarn_factor(served, trained_positions(native))
-    if factor <= LARGEST_VALIDATED_FACTOR:
-        options, _ = yarn_for(version, architecture, checkpoint, served)
-        fixes.insert(0, Fix(f"ask for YaRN with factor {factor:g} as well", set=options))
+    fixes = [*yarn_fixes(deployment, served, "ask for YaRN with factor {factor} as well"), *fixes]
     return Breach(
         because=f"{served} tokens are served with positions trained for {native}: the override is only a limit",
         about=("hf_overrides",),

@@ -19,16 +19,12 @@ from qcmatrix.memory.footprint import footprint
 from qcmatrix.memory.kv_layout import kv_layout
 from qcmatrix.memory.ledger import GIB, Fit, Footprint
 from qcmatrix.memory.one_stage import one_stage
-from qcmatrix.resolve import resolve
+from qcmatrix.resolve import Resolver
 
 
 def deployment(model: str, fleet: str, release: str, env: dict[str, str] | None = None, **options: Any) -> Deployment:
-    return resolve(
-        Launch(model=model, options=options, env=env or {}),
-        load_release(release),
-        parse_fleet(fleet)[0],
-        find_checkpoint(model),
-    )
+    resolver = Resolver(load_release(release), parse_fleet(fleet)[0], find_checkpoint(model))
+    return resolver.resolve(Launch(model=model, options=options, env=env or {}))
 
 
 def of(model: str, fleet: str, release: str, env: dict[str, str] | None = None, **options: Any) -> Footprint:

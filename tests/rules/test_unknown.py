@@ -14,7 +14,7 @@ from qcmatrix.catalogue.fleets import parse_fleet
 from qcmatrix.catalogue.models import find_checkpoint
 from qcmatrix.catalogue.releases import load_release
 from qcmatrix.launch.launch import Launch
-from qcmatrix.resolve import resolve
+from qcmatrix.resolve import Resolver
 from qcmatrix.rules import all_rules
 from qcmatrix.rules.declare import Rule, Unknown
 from qcmatrix.rules.model_class_not_in_release import model_class_not_in_release
@@ -35,7 +35,7 @@ def test_there_is_an_unknown_case(rule: Rule) -> None:
 
 def test_a_class_that_is_not_in_the_catalogue() -> None:
     (fleet,) = parse_fleet("1xH200")
-    deployment = resolve(Launch(model="30b"), load_release("0.33.0"), fleet, find_checkpoint("30b"))
+    deployment = Resolver(load_release("0.33.0"), fleet, find_checkpoint("30b")).resolve(Launch(model="30b"))
     other = replace(deployment, architecture=replace(deployment.architecture, architecture="MixtralForCausalLM"))
     verdict = model_class_not_in_release.function(other)
     assert isinstance(verdict, Unknown)
