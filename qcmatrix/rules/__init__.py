@@ -12,7 +12,9 @@ from qcmatrix.rules.declare import Rule
 
 __all__ = ["all_rules", "find_rule"]
 
-_MACHINERY = frozenset({"declare", "judge", "unread_override", "yarn_fix", "wider_split"})
+_MACHINERY = frozenset(
+    {"cases", "configuration_keys", "declare", "judge", "old_engine", "unread_override", "yarn_fix", "wider_split"}
+)
 
 
 @lru_cache(maxsize=1)

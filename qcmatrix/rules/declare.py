@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from qcmatrix.evidence.summary import RuleStatus, from_ranges, spoken, status_of
 from qcmatrix.versions import Range
 
 __all__ = ["Breach", "Fix", "Level", "Outcome", "Rule", "RuleSource", "Severity", "Unknown", "Verdict", "rule"]
@@ -149,16 +150,26 @@ class Rule(msgspec.Struct, frozen=True):
         return "footprint" in self.reads
 
     @property
+    def evidence(self) -> RuleStatus:
+        """What real releases did with the rule's cases."""
+        return status_of(self.id)
+
+    @property
     def probed_on(self) -> tuple[str, ...]:
-        """The releases whose own code was asked, as far as the sources name them."""
-        found = (source.release for source in self.sources if source.level is Level.PROBED)
-        return tuple(dict.fromkeys(release for release in found if release is not None))
+        """The releases that were asked and did what the rule says. What a source says to have seen does not count."""
+        return from_ranges(self.evidence.probed)
 
     @property
     def level(self) -> Level:
-        """The best that any of its sources knows, of whichever release; without a source it is derived."""
+        """The best that is known, of whichever release; without a source it is derived.
+
+        A source that was seen on a release is worth no more than one that was read, unless a record says the same.
+        """
+        if self.evidence.probed:
+            return Level.PROBED
         order = list(Level)
-        return max((source.level for source in self.sources), key=order.index, default=Level.DERIVED)
+        best = max((source.level for source in self.sources), key=order.index, default=Level.DERIVED)
+        return Level.DERIVED if best is Level.PROBED else best
 
     def level_for(self, release: str) -> Level:
         """How it is known for one release: probed only where that very release was asked."""
@@ -166,8 +177,9 @@ class Rule(msgspec.Struct, frozen=True):
 
     @property
     def known(self) -> str:
-        """``probed on 0.18.1, 0.28.0``, ``derived``, ``documented``."""
-        return f"probed on {', '.join(self.probed_on)}" if self.probed_on else self.level.value
+        """``probed on 0.10.0 to 0.32.0``, ``derived``, ``documented``."""
+        probed = self.evidence.probed
+        return f"probed on {spoken(probed)}" if probed else self.level.value
 
     def __call__(self, *arguments: Any) -> Verdict:
         """The verdict on a deployment (and its footprint, where the rule reads one)."""

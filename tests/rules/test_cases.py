@@ -2,60 +2,28 @@
 
 from __future__ import annotations
 
-import shlex
-import tomllib
-from functools import lru_cache
-from pathlib import Path
-from typing import Any, Literal
+from typing import Any, get_args
 
-import msgspec
 import pytest
 
 from qcmatrix.assess import Assessor
-from qcmatrix.catalogue.fleets import parse_fleet
-from qcmatrix.catalogue.models import find_checkpoint
 from qcmatrix.catalogue.releases import load_release, release_names
 from qcmatrix.deployment import Deployment
 from qcmatrix.launch.parse import parse
 from qcmatrix.memory.footprint import footprint
 from qcmatrix.rules import all_rules
+from qcmatrix.rules.cases import Case, Kind, case_file, case_names
 from qcmatrix.rules.declare import Breach, Rule, Unknown, Verdict
 from qcmatrix.versions import parse_version
 
-HERE = Path(__file__).parent
 RULES = {rule.id: rule for rule in all_rules()}
 SECTIONS = ("What it finds", "Why it fails", "What to do", "Not covered")
 
 
-class Case(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    vllm: str
-    gpus: str
-    command: str
-    says: str = ""
-    model: str | None = None
-
-
-class CaseFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    breaks: tuple[Case, ...] = ()
-    allows: tuple[Case, ...]
-    unknown: tuple[Case, ...] = ()
-
-
-Kind = Literal["breaks", "allows", "unknown"]
-
-
-@lru_cache
-def case_file(rule_id: str) -> CaseFile:
-    return msgspec.convert(tomllib.loads((HERE / f"{rule_id}.toml").read_text(encoding="utf-8")), CaseFile)
-
-
 def deployment_of(case: Case, vllm: str | None = None) -> Deployment:
     release = load_release(vllm or case.vllm)
-    words = shlex.split(case.command)
-    parsed = parse(words, release)
-    checkpoint = find_checkpoint(case.model or parsed.launch.model)
-    (fleet,) = parse_fleet(case.gpus)
-    return Assessor(release, fleet, checkpoint).resolve(parsed.launch, parsed.problems)
+    parsed = parse(case.words, release)
+    return Assessor(release, case.fleet, case.checkpoint).resolve(parsed.launch, parsed.problems)
 
 
 def verdict_of(rule: Rule, deployment: Any) -> Verdict:
@@ -75,8 +43,8 @@ def every_case() -> list[Any]:
     found = []
     for rule_id, rule in RULES.items():
         file = case_file(rule_id)
-        for kind in ("breaks", "allows", "unknown"):
-            for number, case in enumerate(getattr(file, kind)):
+        for kind in get_args(Kind):
+            for number, case in enumerate(file.of(kind)):
                 found.append(pytest.param(rule, kind, case, id=f"{rule_id}-{kind}-{number}"))
     return found
 
@@ -99,7 +67,7 @@ def test_every_rule_has_a_breaking_and_an_allowed_case(rule_id: str) -> None:
 
 
 def test_no_case_file_without_a_rule() -> None:
-    assert {path.stem for path in HERE.glob("*.toml")} == set(RULES)
+    assert set(case_names()) == set(RULES)
 
 
 def bounds() -> list[Any]:
@@ -177,10 +145,8 @@ def test_fixes_mend(rule: Rule) -> None:
 
     for case in case_file(rule.id).breaks:
         release = load_release(case.vllm)
-        parsed = parse(shlex.split(case.command), release)
-        checkpoint = find_checkpoint(case.model or parsed.launch.model)
-        (fleet,) = parse_fleet(case.gpus)
-        assessor = Assessor(release, fleet, checkpoint)
+        parsed = parse(case.words, release)
+        assessor = Assessor(release, case.fleet, case.checkpoint)
         deployment = assessor.resolve(parsed.launch, parsed.problems)
         verdict = verdict_of(rule, deployment)
         assert isinstance(verdict, Breach)

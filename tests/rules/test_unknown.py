@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import inspect
 import sys
-import tomllib
-from pathlib import Path
 
 import pytest
 from msgspec.structs import replace
@@ -16,10 +14,10 @@ from qcmatrix.catalogue.releases import load_release
 from qcmatrix.launch.launch import Launch
 from qcmatrix.resolve import Resolver
 from qcmatrix.rules import all_rules
+from qcmatrix.rules.cases import case_file
 from qcmatrix.rules.declare import Rule, Unknown
 from qcmatrix.rules.model_class_not_in_release import model_class_not_in_release
 
-HERE = Path(__file__).parent
 _HERE_INSTEAD = {model_class_not_in_release.id}
 
 
@@ -29,8 +27,7 @@ def may_not_know() -> list[Rule]:
 
 @pytest.mark.parametrize("rule", may_not_know(), ids=lambda rule: rule.id)
 def test_there_is_an_unknown_case(rule: Rule) -> None:
-    cases = tomllib.loads((HERE / f"{rule.id}.toml").read_text(encoding="utf-8"))
-    assert cases.get("unknown") or rule.id in _HERE_INSTEAD
+    assert case_file(rule.id).unknown or rule.id in _HERE_INSTEAD
 
 
 def test_a_class_that_is_not_in_the_catalogue() -> None:
