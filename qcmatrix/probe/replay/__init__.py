@@ -1,0 +1,1 @@
+"""Tool-call cases, put to the parsers of every release, whole and streamed, and judged."""
