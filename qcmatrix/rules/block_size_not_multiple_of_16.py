@@ -12,7 +12,7 @@ _CHOSEN_BY_SIZE = Range("0.11.1")
 _FLEX_TAKES_ANY = Range("0.10.0", "0.21.0")
 _BACKENDS = frozenset({"FLASH_ATTN", "FLASHINFER", "TRITON_ATTN"})
 _CHECKED = Range("0.23.0")
-_HYBRID_TOO = Range("0.28.0")
+_HYBRID_TOO = Range("0.21.0")
 """Releases seen to choose the attention kernel of a hybrid model by the size as given, before they enlarge it."""
 
 
@@ -65,9 +65,8 @@ def block_size_not_multiple_of_16(deployment: Deployment) -> Verdict:
     Leave the option out: vLLM takes the size that the kernels like best.
 
     Not covered
-    Hybrid models (Qwen3-Coder-Next) before 0.28.0, whose blocks vLLM enlarges by itself; how those releases choose the
-    kernel was not asked. AMD cards, and cards older than compute
-    capability 8.0, have other kernels.
+    Hybrid models (Qwen3-Coder-Next) up to 0.20.2, whose blocks vLLM enlarges by itself. AMD cards, and cards older
+    than compute capability 8.0, have other kernels.
     """
     size = deployment.block_size
     if size is None or (size > 0 and size % _STEP == 0):

@@ -80,7 +80,7 @@ def deep_gemm_on_card_that_cannot(deployment: Deployment) -> Verdict:
             about=("VLLM_USE_DEEP_GEMM",),
             fixes=fixes,
             error="FP8 MoE backend DEEPGEMM does not support the deployment configuration since kernel does not "
-            f"support {reason}.",
+            f"support {reason}",
         )
     return Breach(
         because=f"VLLM_USE_DEEP_GEMM=1 is ignored with a warning, because {why}; 0.15.0 and later stop",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from qcmatrix.deployment import Deployment
-from qcmatrix.rules.declare import Breach, Fix, Level, Outcome, RuleSource, Verdict, rule
+from qcmatrix.rules.declare import Breach, Fix, Level, Outcome, RuleSource, Unknown, Verdict, rule
 from qcmatrix.versions import Range
 
 _PLAIN_KERNELS = Range("0.10.0", "0.24.0")
@@ -54,7 +54,8 @@ def dtype_without_quantized_kernels(deployment: Deployment) -> Verdict:
 
     Not covered
     Compressed-tensors and online quantization under another name than `fp8`, which the check lets pass. The type that
-    a checkpoint's `config.json` names, where `--dtype` is not given.
+    a checkpoint's `config.json` names: with `--quantization awq` or `gptq` and no `--dtype` it decides, and the answer
+    is unknown before 0.24.0.
     """
     dtype, flag = deployment.dtype, deployment.quantization_flag
     method = deployment.checkpoint.quantization.method
@@ -62,7 +63,10 @@ def dtype_without_quantized_kernels(deployment: Deployment) -> Verdict:
         method = "fp8"
     if method not in ("fp8", "awq", "gptq"):
         return None
-    if dtype == "bfloat16" and flag == method and flag != "fp8" and deployment.release.version in _PLAIN_KERNELS:
+    plain = flag == method and flag != "fp8" and deployment.release.version in _PLAIN_KERNELS
+    if plain and dtype == "auto":
+        return Unknown(f"--quantization {flag} asks for kernels that know float16 only; config.json's type decides")
+    if plain and dtype == "bfloat16":
         return Breach(
             because=f"the kernels of --quantization {flag} compute in float16 only, and --dtype says bfloat16",
             about=("quantization", "dtype"),

@@ -110,5 +110,5 @@ def engine_spans_nodes_without_launcher(deployment: Deployment) -> Verdict:
                 set={"distributed_executor_backend": "ray"},
             ),
         ),
-        error=error if release not in _TURNS_TO_RAY else "",
+        error=error if release not in _TURNS_TO_RAY and backend is None else "",
     )

@@ -9,7 +9,7 @@ from qcmatrix.deployment import Deployment
 from qcmatrix.rules.declare import Breach, Fix, Level, Outcome, RuleSource, Severity, Verdict, rule
 from qcmatrix.versions import Range, parse_version
 
-_INSTEAD = {
+INSTEAD = {
     "VLLM_ALL2ALL_BACKEND": "use `--all2all-backend`",
     "VLLM_ATTENTION_BACKEND": "use `--attention-backend`",
     "VLLM_FLASHINFER_MOE_BACKEND": "use `--moe-backend`",
@@ -20,6 +20,7 @@ _INSTEAD = {
     "VLLM_USE_TRTLLM_ATTENTION": "use `--attention-config.use_trtllm_attention`",
     "VLLM_USE_V1": "leave it out: the other engine is gone",
 }
+"""Variables that are gone -> what came in their place."""
 _FLAG_OF = {"VLLM_ATTENTION_BACKEND": "attention_backend", "VLLM_ALL2ALL_BACKEND": "all2all_backend"}
 _WARNS = Range("0.17.0")
 # Read by platform plugins or by the launcher's own tools, not by vllm/envs.py.
@@ -77,7 +78,7 @@ def environment_variable_without_effect(deployment: Deployment) -> Verdict:
                 because += f"; did you mean {close[0]}?"
                 fix = Fix(f"write `{close[0]}`", drop_env=(name,), set_env={close[0]: deployment.env[name]})
         elif history[-1].high is not None and version >= parse_version(history[-1].high):
-            advice = _INSTEAD.get(name, "take it away")
+            advice = INSTEAD.get(name, "take it away")
             because = f"vLLM reads {name} no more since {history[-1].high}: {advice}"
             dest = _FLAG_OF.get(name)
             value = {dest: deployment.env[name]} if dest is not None and dest in release.flag_by_dest else {}

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import re
+
 from qcmatrix.catalogue.releases import flag_history
 from qcmatrix.deployment import Deployment
 from qcmatrix.rules.declare import Breach, Fix, Level, Outcome, RuleSource, Verdict, rule
 from qcmatrix.versions import Range, parse_version
+
+_OPTION = re.compile(r"--?[A-Za-z]")
 
 
 @rule(
@@ -44,7 +48,7 @@ def flag_not_yet_in_release(deployment: Deployment) -> Verdict:
     version = deployment.release.version
     words = deployment.unknown
     for place, word in enumerate(words):
-        if not word.startswith("--"):
+        if not _OPTION.match(word):
             continue
         name = word.partition("=")[0].partition(".")[0].replace("_", "-")
         history = flag_history(name)

@@ -7,7 +7,7 @@ from qcmatrix.rules.declare import Level, Outcome, RuleSource, Unknown, Verdict,
 from qcmatrix.versions import Range
 
 _LEAST = ((Range("0.10.0", "0.20.0"), (7, 0)), (Range("0.20.0"), (7, 5)))
-_OLD_ENGINE = Range("0.10.0", "0.11.0")
+_OLD_ENGINE = Range("0.10.0", "0.10.2")
 _BFLOAT16 = (8, 0)
 
 
@@ -48,7 +48,7 @@ def gpu_older_than_ampere(deployment: Deployment) -> Verdict:
     Below the least, the released wheels (built with CUDA 13.0 from 0.20.0 on) need not hold kernels for the card at
     all. Between the least and 8.0 there is no bfloat16: under `--dtype auto` vLLM says "Your device ... doesn't support
     torch.bfloat16. Falling back to torch.float16 for compatibility." It also takes other attention kernels there, and
-    up to 0.10.2 the old V0 engine.
+    up to 0.10.1.1 the old V0 engine.
 
     What to do
     Take a release up to 0.19.1 for a V100, and try: no figure here was ever compared with a log of such a card.

@@ -6,7 +6,7 @@ from qcmatrix.deployment import Deployment
 from qcmatrix.rules.declare import Breach, Fix, Level, Outcome, RuleSource, Verdict, rule
 from qcmatrix.versions import Range
 
-_ON_BY_DEFAULT = Range("0.26.0")
+_ON_BY_DEFAULT = Range("0.28.0")
 """Releases that cache prefixes of hybrid models unless told not to."""
 
 
@@ -26,9 +26,9 @@ _ON_BY_DEFAULT = Range("0.26.0")
             Level.PROBED,
         ),
         RuleSource(
-            "https://github.com/vllm-project/vllm/blob/v0.26.0/vllm/config/model.py",
-            "Generative hybrid models support prefix caching.",
-            Level.DERIVED,
+            "https://github.com/vllm-project/vllm/blob/v0.27.1/vllm/engine/arg_utils.py",
+            "model_config.is_prefix_caching_supported and not model_config.is_hybrid",
+            Level.PROBED,
         ),
         RuleSource(
             "https://github.com/vllm-project/vllm/blob/v0.33.0/vllm/model_executor/models/config.py",
@@ -46,7 +46,7 @@ def hybrid_prefix_caching_without_chunks(deployment: Deployment) -> Verdict:
     """Prefix caching of a hybrid model needs chunked prefill
 
     What it finds
-    A hybrid model (Qwen3-Coder-Next) with prefix caching on and chunked prefill off. From 0.26.0 on prefix caching is
+    A hybrid model (Qwen3-Coder-Next) with prefix caching on and chunked prefill off. From 0.28.0 on prefix caching is
     on unless it is switched off, so that `--no-enable-chunked-prefill` alone is enough.
 
     Why it fails

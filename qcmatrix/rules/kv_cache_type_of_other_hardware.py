@@ -6,15 +6,27 @@ from qcmatrix.deployment import Deployment
 from qcmatrix.rules.declare import Breach, Fix, Level, Outcome, RuleSource, Verdict, rule
 from qcmatrix.versions import Range
 
+_ANY_NAME_IN_FP8 = Range(None, "0.22.0")
+"""Releases whose FlashAttention takes every name that begins with fp8 on Hopper."""
+_AUTO_ONLY = Range("0.11.1", "0.15.0")
+"""Releases whose attention backends know no 16-bit type by name."""
+_OLD_CARDS = Range("0.24.0", None)
+
 
 @rule(
-    holds=Range("0.28.0"),
-    reads=("gpu", "kv_cache_dtype"),
+    holds=Range("0.11.1"),
+    reads=("release", "gpu", "kv_cache_dtype", "attention_backend"),
     outcome=Outcome.REFUSES_TO_START,
     sources=(
         RuleSource(
             "https://github.com/vllm-project/vllm/blob/v0.32.0/vllm/platforms/cuda.py",
             "No valid attention backend found for cuda with AttentionSelectorConfig(... kv_cache_dtype=fp8_inc",
+            Level.PROBED,
+        ),
+        RuleSource(
+            "https://github.com/vllm-project/vllm/blob/v0.11.2/vllm/v1/attention/backends/flash_attn.py",
+            "No valid attention backend found for cuda with head_size: 128, dtype: torch.bfloat16, "
+            "kv_cache_dtype: bfloat16",
             Level.PROBED,
         ),
         RuleSource(
@@ -25,11 +37,12 @@ from qcmatrix.versions import Range
     ),
 )
 def kv_cache_type_of_other_hardware(deployment: Deployment) -> Verdict:
-    """The KV cache type is for other hardware
+    """No attention backend of the card has this KV cache type
 
     What it finds
-    `--kv-cache-dtype fp8_inc`, which belongs to Intel Gaudi, on an NVIDIA card; `bfloat16` on one older than compute
-    capability 8.0.
+    `--kv-cache-dtype fp8_inc`, which belongs to Intel Gaudi, on an NVIDIA card; up to 0.21.0 Hopper takes it for an
+    FP8 type of its own. `bfloat16` from 0.11.1 up to 0.14.1, whose attention backends know 16 bit as `auto` only, and
+    from 0.28.0 on cards older than compute capability 8.0.
 
     Why it fails
     No attention backend for the card takes the type, and vLLM stops while it builds the layers.
@@ -38,25 +51,30 @@ def kv_cache_type_of_other_hardware(deployment: Deployment) -> Verdict:
     `--kv-cache-dtype fp8` on a card that has FP8, or leave it out.
 
     Not covered
-    FP8 on cards without it: `fp8-kv-cache-without-fp8-attention`. Releases before 0.28.0 were not asked.
+    FP8 on cards without it: `fp8-kv-cache-without-fp8-attention`. Releases before 0.11.1.
     """
     asked, gpu = deployment.kv_cache_dtype, deployment.gpu
+    version, backend, capability = deployment.release.version, deployment.attention_backend, gpu.compute_capability
     if gpu.vendor == "amd":
         return None
-    drop = (Fix("drop `--kv-cache-dtype`", drop=("kv_cache_dtype",)),)
+    nowhere = "No valid attention backend found for cuda" if backend is None else "Selected backend ... is not valid"
     if asked == "fp8_inc":
-        return Breach(
-            because=f"fp8_inc is a type of Intel Gaudi, and {gpu.name} has none of its kernels",
-            about=("kv_cache_dtype",),
-            fixes=drop,
-            error="No valid attention backend found for cuda",
-        )
-    if asked == "bfloat16" and gpu.compute_capability is not None and gpu.compute_capability < (8, 0):
-        major, minor = gpu.compute_capability
-        return Breach(
-            because=f"{gpu.name} has compute capability {major}.{minor}, and bfloat16 needs 8.0",
-            about=("kv_cache_dtype",),
-            fixes=drop,
-            error="bfloat16 KV cache is not supported on",
+        hopper = capability is not None and capability[0] == 9 and version in _ANY_NAME_IN_FP8
+        if capability is None or (hopper and backend in (None, "FLASH_ATTN")):
+            return None
+        return _breach(f"fp8_inc is a type of Intel Gaudi, and {gpu.name} has none of its kernels", nowhere)
+    if asked != "bfloat16":
+        return None
+    if version in _AUTO_ONLY:
+        return _breach(f"the attention backends of vLLM {deployment.release} know bfloat16 as `auto` only", nowhere)
+    if version in _OLD_CARDS and capability is not None and capability < (8, 0):
+        return _breach(
+            f"{gpu.name} has compute capability {capability[0]}.{capability[1]}, and bfloat16 needs 8.0",
+            "bfloat16 KV cache is not supported on",
         )
     return None
+
+
+def _breach(because: str, error: str) -> Breach:
+    drop = Fix("drop `--kv-cache-dtype`", drop=("kv_cache_dtype",))
+    return Breach(because=because, about=("kv_cache_dtype",), fixes=(drop,), error=error)

@@ -8,6 +8,7 @@ from qcmatrix.rules.declare import Breach, Fix, Level, Outcome, RuleSource, Verd
 from qcmatrix.versions import Range
 
 _AUTO = Range("0.14.0")
+_CHECKED = Range("0.11.1")
 
 
 @rule(
@@ -26,9 +27,9 @@ _AUTO = Range("0.14.0")
             Level.DERIVED,
         ),
         RuleSource(
-            "https://github.com/vllm-project/vllm/blob/v0.10.2/vllm/config/__init__.py",
-            "max_num_batched_tokens (0) must be greater than or equal to max_num_seqs (128).",
-            Level.PROBED,
+            "https://github.com/vllm-project/vllm/blob/v0.11.1/vllm/config/scheduler.py",
+            "max_model_len: int = Field(default=8192, ge=1)",
+            Level.DERIVED,
         ),
     ),
 )
@@ -40,8 +41,8 @@ def max_model_len_below_one(deployment: Deployment) -> Verdict:
     context that the memory left over holds.
 
     Why it fails
-    Every release stops, with words that differ: a check of the model configuration in the newest ones, the
-    scheduler's batch of 0 tokens in the older ones.
+    From 0.11.1 on vLLM stops while it checks its configuration, with words that differ. Up to 0.11.0 the configuration
+    is accepted as it stands: should the engine come up, no request fits into it.
 
     What to do
     Ask for the length that you need, leave the flag out for the native one, or use `--max-model-len auto` from 0.14.0
@@ -66,4 +67,5 @@ def max_model_len_below_one(deployment: Deployment) -> Verdict:
         about=("max_model_len",),
         fixes=tuple(fixes),
         error=error,
+        outcome=None if version in _CHECKED else Outcome.STARTS_AND_IS_WRONG,
     )

@@ -8,7 +8,7 @@ from qcmatrix.versions import Range
 
 
 @rule(
-    holds=Range("0.28.0"),
+    holds=Range("0.11.1"),
     reads=("pipeline_parallel_size", "distributed_executor_backend"),
     outcome=Outcome.REFUSES_TO_START,
     sources=(
@@ -22,6 +22,11 @@ from qcmatrix.versions import Range
             "https://github.com/vllm-project/vllm/blob/v0.28.0/vllm/engine/arg_utils.py",
             "Pipeline Parallelism without Ray distributed executor or multiprocessing executor",
             Level.PROBED,
+        ),
+        RuleSource(
+            "https://github.com/vllm-project/vllm/blob/v0.11.0/vllm/engine/arg_utils.py",
+            "is not supported by the V1 Engine. Falling back to V0.",
+            Level.DERIVED,
         ),
     ),
 )
@@ -38,7 +43,8 @@ def pipeline_with_one_process(deployment: Deployment) -> Verdict:
     Leave the executor out: vLLM takes `mp`, or Ray where it is asked for.
 
     Not covered
-    Tensor parallelism with `uni`, which the configuration lets pass. Releases before 0.28.0 were not asked.
+    Tensor parallelism with `uni`, which the configuration lets pass. Releases up to 0.11.0
+    only warn of it and turn to their old engine.
     """
     stages = deployment.pipeline_parallel_size
     if stages <= 1 or deployment.distributed_executor_backend != "uni":

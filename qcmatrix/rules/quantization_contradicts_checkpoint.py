@@ -21,7 +21,21 @@ _OTHER_KERNELS = {
 _MARLIN = "marlin"
 """No method of its own in newer releases, and still taken for the other two."""
 _ONLINE = frozenset({"fp8", "fp8_per_block", "fp8_per_channel", "fp8_per_tensor"})
-_NEED_A_CONFIG = frozenset({"auto_awq", "auto_gptq", "awq", "awq_marlin", "gptq", "gptq_marlin", "moe_wna16"})
+_NEED_A_CONFIG = frozenset(
+    {
+        "auto_awq",
+        "auto_gptq",
+        "awq",
+        "awq_marlin",
+        "gptq",
+        "gptq_marlin",
+        "modelopt",
+        "modelopt_fp4",
+        "moe_wna16",
+    }
+)
+_NOT_MADE_OF_NOTHING = {"compressed-tensors": "CompressedTensorsConfig.__init__() missing"}
+"""Methods without a file of their own, made without arguments where config.json says nothing, and the words then."""
 
 
 @rule(
@@ -58,7 +72,7 @@ def quantization_contradicts_checkpoint(deployment: Deployment) -> Verdict:
     The format of the weights is a matter of the checkpoint; the option cannot change it. vLLM compares the two:
     "Quantization method specified in the model config (fp8) does not match the quantization method specified in the
     `quantization` argument (awq)." For a 16-bit checkpoint it says "Cannot find the config file for awq", or "Unknown
-    quantization method: foo."
+    quantization method: foo." With `compressed-tensors` it breaks: "CompressedTensorsConfig.__init__() missing".
 
     What to do
     Drop the option: vLLM reads the method from the checkpoint. `--quantization fp8` is for 16-bit checkpoints, whose
@@ -84,12 +98,12 @@ def quantization_contradicts_checkpoint(deployment: Deployment) -> Verdict:
             )
         if name in _ONLINE:
             return None
-        if name in _NEED_A_CONFIG:
+        if name in _NEED_A_CONFIG or name in _NOT_MADE_OF_NOTHING:
             return Breach(
                 because=f"the checkpoint is not quantized, and {name} needs one that is",
                 about=("quantization",),
                 fixes=drop,
-                error=f"Cannot find the config file for {name}",
+                error=_NOT_MADE_OF_NOTHING.get(name, f"Cannot find the config file for {name}"),
             )
         return Unknown(f"what --quantization {name} makes of a 16-bit checkpoint is not modelled")
     if not known or name in known or name == _MARLIN:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from qcmatrix.catalogue.releases import flag_history
@@ -9,7 +10,7 @@ from qcmatrix.deployment import Deployment
 from qcmatrix.rules.declare import Breach, Fix, Level, Outcome, RuleSource, Verdict, rule
 from qcmatrix.versions import Range, parse_version
 
-_INSTEAD = {
+INSTEAD = {
     "--calculate-kv-scales": "ship the scales with the checkpoint",
     "--cuda-graph-sizes": "use `--cudagraph-capture-sizes`",
     "--disable-async-output-proc": "leave it out: the engine that had it is gone",
@@ -33,13 +34,15 @@ _INSTEAD = {
     "--swap-space": "leave it out: preempted requests are recomputed, not swapped",
     "--task": "use `--runner` and `--convert`",
 }
-_OWN_RULE = ("--rope-scaling",)
+"""Flags that are gone -> what came in their place."""
+_OWN_RULE = ("--rope-scaling", "-O")
+_OPTION = re.compile(r"--?[A-Za-z]")
 
 
 def _flags(words: tuple[str, ...]) -> Iterator[tuple[str, tuple[str, ...]]]:
     """Flag names among ``words``, each with the words that go when it goes (itself and its values)."""
     for place, word in enumerate(words):
-        if not word.startswith("--"):
+        if not _OPTION.match(word):
             continue
         stop = place + 1
         while "=" not in word and stop < len(words) and not words[stop].startswith("-"):
@@ -100,7 +103,7 @@ def removed_flag(deployment: Deployment) -> Verdict:
         if not left or any(version in had for had in history):
             continue
         gone = left[-1]
-        advice = _INSTEAD.get(name, "leave it out")
+        advice = INSTEAD.get(name, "leave it out")
         return Breach(
             because=f"{name} left vLLM with {gone}: {advice}",
             about=(name,),

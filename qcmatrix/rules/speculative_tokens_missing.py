@@ -8,7 +8,7 @@ from qcmatrix.versions import Range
 
 
 @rule(
-    holds=Range("0.11.0"),
+    holds=Range("0.10.0"),
     reads=("speculation",),
     outcome=Outcome.REFUSES_TO_START,
     sources=(

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import difflib
+import re
 
 from qcmatrix.catalogue.releases import flag_history
 from qcmatrix.deployment import Deployment
 from qcmatrix.rules.declare import Breach, Fix, Outcome, RuleSource, Verdict, rule
 from qcmatrix.versions import Range
+
+_OPTION = re.compile(r"--?[A-Za-z]")
 
 
 @rule(
@@ -39,18 +42,21 @@ def unknown_flag(deployment: Deployment) -> Verdict:
     """
     words = deployment.unknown
     for place, word in enumerate(words):
-        if not word.startswith("--") or word == "--":
+        if not _OPTION.match(word):
             continue
         name = word.partition("=")[0].partition(".")[0].replace("_", "-")
-        if flag_history(name):
+        if flag_history(name) and name != "-O":  # no optimization level, or `-O` would not be left over
             continue
         stop = place + 1
         while "=" not in word and stop < len(words) and not words[stop].startswith("-"):
             stop += 1
         close = difflib.get_close_matches(name, deployment.release.flag_by_name, n=1)
         meant = f"; did you mean {close[0]}?" if close else ""
+        because = f"no release of vLLM from 0.10.0 on has {name}{meant}"
+        if name == "-O":
+            because, close = f"vLLM {deployment.release} reads -O only before a level from 0 to 3", []
         return Breach(
-            because=f"no release of vLLM from 0.10.0 on has {name}{meant}",
+            because=because,
             about=(name,),
             fixes=(Fix(f"write `{close[0]}`" if close else "leave it out", drop_words=words[place:stop]),),
             error=f"unrecognized arguments: {' '.join(words[place:stop])}",

@@ -24,7 +24,9 @@ def verdict_on_unread_override(deployment: Deployment, *, form: str, key: str, u
     served = served_length(asked, positions)
     native = native_positions(architecture, checkpoint)
     about = ("hf_overrides",)
-    if served is None or served <= native:
+    refused = served is not None and served > positions.derived and not forced_long(deployment.env)
+    # The override's max_position_embeddings counts, and may be shorter than the native length.
+    if served is None or (served <= native and not refused):
         return Breach(
             because=f"the {key} override has no effect, and a context of {native} tokens or less needs none",
             about=about,
@@ -33,8 +35,9 @@ def verdict_on_unread_override(deployment: Deployment, *, form: str, key: str, u
             severity=Severity.INFO,
         )
     options, _ = yarn_for(version, architecture, checkpoint, served)
-    fixes = (Fix(instead, set=options),)
-    if served > positions.derived and not forced_long(deployment.env):
+    within = "hf_overrides" not in options
+    fixes = (Fix("leave the override out" if within else instead, set=options, drop=about if within else ()),)
+    if refused:
         return Breach(
             because=f"vLLM {deployment.release} {unread}: {served} tokens are asked for, {positions.derived} accepted",
             about=about,

@@ -59,4 +59,6 @@ def words_that_cannot_be_read(deployment: Deployment) -> Verdict:
     near = "; ".join(f"close: {', '.join(problem.closest)}" for problem in refused if problem.closest)
     text = "; ".join(problem.text for problem in refused)
     about = tuple(word for problem in refused for word in problem.words[:1])
-    return Breach(because=f"{text} ({near})" if near else text, about=about, error=refused[0].text)
+    # The list of choices stands in the order of the release's source, not in ours.
+    error = refused[0].text.partition(" (choose from")[0]
+    return Breach(because=f"{text} ({near})" if near else text, about=about, error=error)

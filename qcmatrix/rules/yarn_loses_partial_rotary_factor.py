@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from qcmatrix.deployment import Deployment
-from qcmatrix.rules.declare import Breach, Fix, Level, Outcome, RuleSource, Verdict, rule
+from qcmatrix.rules.declare import Breach, Fix, Level, Outcome, RuleSource, Unknown, Verdict, rule
 from qcmatrix.versions import Range
 
 _PARTIAL = 0.25
 _ONE_ATTRIBUTE = Range("0.19.1")
+_ANY_TRANSFORMERS_5 = Range("0.19.1", "0.31.0")
+"""Releases that take Transformers 5 and do not keep it below 5.21."""
 
 
 @rule(
@@ -45,7 +47,8 @@ def yarn_loses_partial_rotary_factor(deployment: Deployment) -> Verdict:
     Put `"partial_rotary_factor": 0.25` into the dictionary.
 
     Not covered
-    A wrong value.
+    A wrong value. The `rope_scaling` override from 0.19.1 to 0.30.0 hangs on the Transformers release: 5.21 and newer
+    keep the model's own number.
     """
     if deployment.architecture.linear_attention is None:
         return None
@@ -56,6 +59,11 @@ def yarn_loses_partial_rotary_factor(deployment: Deployment) -> Verdict:
     for key in keys:
         scaling = overrides.get(key)
         if isinstance(scaling, Mapping) and scaling and "partial_rotary_factor" not in scaling:
+            if key == "rope_scaling" and deployment.release.version in _ANY_TRANSFORMERS_5:
+                return Unknown(
+                    "rope_scaling has no partial_rotary_factor: Transformers 5.21 and newer keep the model's own, with "
+                    "5.20 and older it is lost"
+                )
             fixed = {**overrides, key: {**scaling, "partial_rotary_factor": _PARTIAL}}
             head = deployment.architecture.head_dim
             return Breach(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from qcmatrix.deployment import Deployment
-from qcmatrix.launch.yarn import positions_of, served_length, yarn_for
+from qcmatrix.launch.yarn import own_base, positions_of, served_length, yarn_for
 from qcmatrix.rules.declare import Breach, Fix, Level, Outcome, RuleSource, Unknown, Verdict, rule
 from qcmatrix.versions import Range
 
@@ -50,7 +50,8 @@ def yarn_loses_rope_theta(deployment: Deployment) -> Verdict:
     In Transformers 5 `rope_scaling` is only another name of `rope_parameters`, the dictionary that also holds the
     base. The override replaces it, and the base with it. The launch is accepted, and the model runs with base 10000
     instead of its own (10,000,000 for Qwen3-Coder): every answer is garbage, short ones too. With Transformers 5.21
-    or newer the base becomes null instead and vLLM stops while it builds the model.
+    or newer the base becomes null instead and vLLM stops while it builds the model. Dense Qwen2 and Qwen3 models fill
+    in 1000000 where the base is missing (not where it is null), which is right for most of them.
 
     What to do
     Give the dictionary under `rope_parameters` with the model's `rope_theta` in it; from 0.30.0 on with
@@ -69,6 +70,13 @@ def yarn_loses_rope_theta(deployment: Deployment) -> Verdict:
             "rope_theta stands beside rope_scaling: Transformers 5.21 and newer take it over, 5.20 and older do not"
         )
     architecture, checkpoint = deployment.architecture, deployment.checkpoint
+    theta, filled_in = checkpoint.rope_theta or architecture.rope_theta, own_base(architecture)
+    if theta == filled_in:
+        if version not in _ANY_TRANSFORMERS_5:
+            return None
+        return Unknown(
+            f"the model's class fills {filled_in:,.0f} in again, but not over the null of Transformers 5.21 and newer"
+        )
     positions = positions_of(version, architecture, checkpoint, rope)
     wanted = max(served_length(deployment.max_model_len, positions) or positions.derived, 1)
     options, _ = yarn_for(version, architecture, checkpoint, wanted)
@@ -76,10 +84,9 @@ def yarn_loses_rope_theta(deployment: Deployment) -> Verdict:
     text = (
         "leave the override out: the context needs no YaRN" if drop else "ask by `rope_parameters`, with `rope_theta`"
     )
-    theta = checkpoint.rope_theta or architecture.rope_theta
     return Breach(
         because=f"the rope_scaling override replaces the model's whole rotary dictionary: the base falls from "
-        f"{theta:,.0f} to 10,000",
+        f"{theta:,.0f} to {filled_in or 10_000:,.0f}",
         about=("hf_overrides",),
         fixes=(Fix(text, set=options, drop=drop),),
     )

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from qcmatrix.deployment import Deployment
-from qcmatrix.launch.yarn import ASSIGNED_WHOLE, takes_effect
+from qcmatrix.launch.plain import number
+from qcmatrix.launch.yarn import ASSIGNED_WHOLE, forced_long, length_error, native_positions, takes_effect
 from qcmatrix.rules.declare import Breach, Fix, Level, Outcome, RuleSource, Unknown, Verdict, rule
 from qcmatrix.versions import Range
 
@@ -16,7 +17,7 @@ _KEYS = (("rope_scaling", "hf-overrides-rope-scaling"), ("rope_parameters", "hf-
 
 @rule(
     holds=Range("0.10.0"),
-    reads=("release", "options"),
+    reads=("release", "architecture", "checkpoint", "max_model_len", "rope", "options", "env"),
     outcome=Outcome.REFUSES_TO_START,
     sources=(
         RuleSource(
@@ -75,6 +76,15 @@ def yarn_type_key_missing(deployment: Deployment) -> Verdict:
         if key == "rope_scaling" and version in _ANY_TRANSFORMERS_5 and legacy is not None:
             return Unknown(f"{key} has {has}: refused with Transformers up to 5.20, renamed by 5.21 and newer")
         if key == "rope_scaling" and version in _ANY_TRANSFORMERS_5:
+            asked, derived = deployment.max_model_len or 0, _derived(deployment, scaling)
+            if asked > derived and not forced_long(deployment.env):
+                return Breach(
+                    because=f"{key} has {has}: with Transformers 5.21 and newer it reaches {derived} tokens, {asked} "
+                    "are asked for",
+                    about=("hf_overrides", "max_model_len"),
+                    fixes=(fix,),
+                    error=length_error(version, asked, derived, scaled=True),
+                )
             return Breach(
                 because=f"{key} has {has}: refused with Transformers up to 5.20, and taken for no scaling by 5.21 and "
                 "newer",
@@ -85,3 +95,11 @@ def yarn_type_key_missing(deployment: Deployment) -> Verdict:
         error = "KeyError: 'rope_type'" if version in ASSIGNED_WHOLE else "rope_scaling should have a 'rope_type' key"
         return Breach(because=f"{key} has {has}", about=("hf_overrides",), fixes=(fix,), error=error)
     return None
+
+
+def _derived(deployment: Deployment, scaling: Mapping[str, Any]) -> int:
+    """The longest length that vLLM takes by itself: it multiplies by the factor whatever the type is."""
+    native = native_positions(deployment.architecture, deployment.checkpoint)
+    rope = deployment.rope
+    stretched = rope.max_position_embeddings if rope is not None and rope.max_position_embeddings else native
+    return int(stretched * (number(scaling.get("factor")) or 1.0))
