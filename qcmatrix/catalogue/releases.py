@@ -26,6 +26,7 @@ __all__ = [
     "ValueType",
     "environment_history",
     "flag_history",
+    "forget_releases",
     "load_release",
     "newest_release",
     "release_dates",
@@ -290,6 +291,12 @@ def _load(name: str) -> Release:
 @lru_cache(maxsize=64)
 def _read(name: str) -> ReleaseFile:
     return msgspec.json.decode((DATA / f"{name}.json").read_bytes(), type=ReleaseFile)
+
+
+def forget_releases() -> None:
+    """Read the files anew from now on: one of them has just been written."""
+    for remembered in (_history, release_dates, release_names, _load, _read):
+        remembered.cache_clear()
 
 
 def _as_ranges(ranges: Ranges | None) -> tuple[Range, ...]:

@@ -11,7 +11,7 @@ from qcmatrix.catalogue.releases import Flag
 from qcmatrix.refresh.hints import BOOLEAN_OPTIONAL, Converter, HintReader
 from qcmatrix.refresh.interpret import Interpreter
 from qcmatrix.refresh.tree import ExtractionError, Module, SourceTree
-from qcmatrix.refresh.values import UNKNOWN, Function, is_outside
+from qcmatrix.refresh.values import UNKNOWN, Function, Scope, is_outside
 
 __all__ = ["read_flags"]
 
@@ -78,9 +78,28 @@ def read_flags(tree: SourceTree, tool_parsers: list[str], reasoning_parsers: lis
         raise ExtractionError(f"{cli.path}: no function make_arg_parser")
     declared: list[tuple[str, tuple[Any, ...], dict[str, Any]]] = []
     interpreter.run(make, [_Parser(declared)], {})
+    declared += _of_the_command(tree, interpreter)
     inverses = _inverse_prefixes(tree)
     flags = [_flag(*each, inverses) for each in declared if str(each[1][0]).startswith("-")]
     return tuple(sorted(_with_optimization_level(tree, flags), key=lambda flag: flag.names[0]))
+
+
+def _of_the_command(tree: SourceTree, interpreter: Interpreter) -> list[tuple[str, tuple[Any, ...], dict[str, Any]]]:
+    """What ``vllm serve`` itself adds to the server's options (``--grpc`` from 0.18.0 to 0.19.1)."""
+    module = tree.module("vllm.entrypoints.cli.serve")
+    found: list[tuple[str, tuple[Any, ...], dict[str, Any]]] = []
+    if module is None:
+        return found
+    for statement in module.body:
+        for node in ast.walk(statement):
+            match node:
+                case ast.Call(func=ast.Attribute(value=ast.Name(id="serve_parser"), attr="add_argument")):
+                    names = tuple(interpreter.evaluate(each, Scope(module)) for each in node.args)
+                    values = {
+                        key.arg: interpreter.evaluate(key.value, Scope(module)) for key in node.keywords if key.arg
+                    }
+                    found.append(("", names, values))
+    return found
 
 
 def _cuda() -> Any:
@@ -118,7 +137,7 @@ def _flag(group: str, names: tuple[Any, ...], keywords: dict[str, Any], inverses
         nargs=keywords.get("nargs"),
         default=_plain(keywords.get("default")),
         choices=_texts(choices),
-        known=_texts(keywords.get("known")),
+        known=() if choices else _texts(keywords.get("known")),
         none_allowed=converter.none_allowed,
         accepts_auto=converter.accepts_auto,
         text_allowed=converter.text_allowed,

@@ -11,7 +11,7 @@ import tarfile
 import urllib.error
 import urllib.request
 import zipfile
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from html import unescape
 from pathlib import Path, PurePosixPath
@@ -126,8 +126,15 @@ def choose(catalogue: Catalogue, version: str) -> Archive:
     return found[0]
 
 
-def unpack(archive: Archive, directory: Path) -> Path:
-    """Download ``archive`` and write its ``vllm/**/*.py`` below ``directory``, which is returned.
+def _is_source(parts: tuple[str, ...]) -> bool:
+    return parts[0] == "vllm" and parts[-1].endswith(".py")
+
+
+def unpack(archive: Archive, directory: Path, keep: Callable[[tuple[str, ...]], bool] = _is_source) -> Path:
+    """Download ``archive`` and write what ``keep`` wants of it below ``directory``, which is returned.
+
+    ``keep`` sees the parts of each file's path; by default it wants ``vllm/**/*.py``. Of a wheel only Python files
+    are seen.
 
     Raises:
         DownloadError: it cannot be had, or its hash is not the published one.
@@ -137,7 +144,7 @@ def unpack(archive: Archive, directory: Path) -> Path:
         raise DownloadError(f"{archive.name}: its SHA-256 is not the one that PyPI states")
     for name, content in _members(archive, data):
         parts = PurePosixPath(name).parts[1:] if archive.is_sdist else PurePosixPath(name).parts
-        if not parts or parts[0] != "vllm" or not name.endswith(".py") or ".." in parts:
+        if not parts or ".." in parts or not keep(parts):
             continue
         target = directory.joinpath(*parts)
         target.parent.mkdir(parents=True, exist_ok=True)

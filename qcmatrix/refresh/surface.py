@@ -54,10 +54,16 @@ def _declared_defaults(module: Module) -> dict[str, str]:
 
 
 def _read_default(interpreter: Interpreter, module: Module, name: str, value: ast.expr) -> tuple[bool, str | None]:
-    """(known, default) from the call that reads the variable: ``os.getenv(NAME, DEFAULT)`` and its like."""
+    """(known, default) from the call that reads the variable: ``os.getenv(NAME, DEFAULT)`` and its like.
+
+    A default that is computed is known to be none, and so is one that is only used when the variable is set.
+    """
     body: ast.AST = value
     if isinstance(value, ast.Name) and isinstance(module.bindings.get(value.id), ast.FunctionDef):
         body = module.bindings[value.id]  # type: ignore[assignment]
+    for node in ast.walk(body):
+        if _asks_whether_set(node, name):
+            return True, _unset(interpreter, module, body, name)
     for call in ast.walk(body):
         if not isinstance(call, ast.Call) or not call.args:
             continue
@@ -69,8 +75,28 @@ def _read_default(interpreter: Interpreter, module: Module, name: str, value: as
         default = interpreter.evaluate(call.args[1], Scope(module))
         if isinstance(default, (str, int, float)):
             return True, _text(default)
-        return False, None
+        # chosen by platform, or `os.getenv(NAME, None) or ...`: the declaration says what comes of it;
+        # anything else is computed, or is none
+        plain = ast.unparse(call.func) in {"os.getenv", "os.environ.get"}
+        return not isinstance(call.args[1], ast.IfExp) and not (plain and default is None), None
     return False, None
+
+
+def _unset(interpreter: Interpreter, module: Module, body: ast.AST, name: str) -> str | None:
+    """The other branch of ``... if NAME in os.environ else DEFAULT``."""
+    for node in ast.walk(body):
+        if isinstance(node, ast.IfExp) and any(_asks_whether_set(each, name) for each in ast.walk(node.test)):
+            default = interpreter.evaluate(node.orelse, Scope(module))
+            return _text(default) if isinstance(default, (str, int, float)) else None
+    return None
+
+
+def _asks_whether_set(node: ast.AST, name: str) -> bool:
+    """``NAME in os.environ``: what is read from it then is no default."""
+    match node:
+        case ast.Compare(left=ast.Constant(value=value), ops=[ast.In() | ast.NotIn()]):
+            return bool(value == name)
+    return False
 
 
 def _text(value: object) -> str:
