@@ -7,7 +7,9 @@ from typing import Any
 
 from qcmatrix.answers.evidence import evidence_of
 from qcmatrix.answers.schema import (
+    AskedAnswer,
     Estimate,
+    EvidenceAnswer,
     FindingAnswer,
     HintAnswer,
     LatencyAnswer,
@@ -52,7 +54,7 @@ def env_of(launch: Launch) -> dict[str, str]:
     return dict(redact(launch).env)
 
 
-def plan_answer(plan: Plan, why: str, fixes: Mapping[str, str]) -> PlanAnswer:
+def plan_answer(plan: Plan, why: str, fixes: Mapping[str, str], asked: AskedAnswer | None = None) -> PlanAnswer:
     """One suggestion, as published; ``fixes`` holds the judged fix of a rule by its id."""
     assessment, request = plan.assessment, plan.request
     if assessment.footprint is None:  # a plan serves, and what serves has been sized
@@ -72,6 +74,7 @@ def plan_answer(plan: Plan, why: str, fixes: Mapping[str, str]) -> PlanAnswer:
         latency=latency_answer(plan.latency),
         findings=tuple(finding_answer(finding, fixes.get(finding.rule.id)) for finding in assessment.findings),
         why=why,
+        asked=asked,
     )
 
 
@@ -89,7 +92,10 @@ def _nodes(plan: Plan) -> tuple[NodeAnswer, ...]:
 
 
 def launch_answer(
-    assessment: Assessment, fixes: Mapping[str, str], secrets: frozenset[str] = frozenset()
+    assessment: Assessment,
+    fixes: Mapping[str, str],
+    secrets: frozenset[str] = frozenset(),
+    asked: AskedAnswer | None = None,
 ) -> LaunchAnswer:
     """One checked launch, as published; ``fixes`` holds the judged fix of a rule by its id."""
     deployment = assessment.deployment
@@ -101,14 +107,23 @@ def launch_answer(
         fleet=str(deployment.fleet),
         model=deployment.checkpoint.repository,
         verdict=assessment.verdict.value,
-        evidence=evidence_of(assessment),
+        evidence=_evidence(assessment, asked),
         memory=memory_answer(assessment.footprint) if assessment.footprint is not None else None,
         findings=tuple(finding_answer(f, fixes.get(f.rule.id), secrets) for f in assessment.findings),
         latency=latency_answer(bounds(deployment)) if sized else None,
+        asked=asked,
     )
 
 
-def hint_answer(hint: Hint) -> HintAnswer:
+def _evidence(assessment: Assessment, asked: AskedAnswer | None) -> EvidenceAnswer:
+    """A refusal that the vLLM itself confirms is probed; an acceptance leaves the memory, which nobody was asked."""
+    known = evidence_of(assessment)
+    if asked is None or asked.says != "refuses" or asked.contradicts:
+        return known
+    return EvidenceAnswer(level="probed", release=asked.release, date=asked.date, sources=known.sources)
+
+
+def hint_answer(hint: Hint, asked: AskedAnswer | None = None) -> HintAnswer:
     """One change that helps, as published."""
     request, nodes = hint.plan.request, _nodes(hint.plan)
     return HintAnswer(
@@ -120,6 +135,7 @@ def hint_answer(hint: Hint) -> HintAnswer:
         argv=nodes[0].argv or (),
         env=nodes[0].env,
         nodes=nodes,
+        asked=asked,
     )
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 
 from qcmatrix.answers.build import launch_answer
-from qcmatrix.answers.schema import LaunchAnswer
+from qcmatrix.answers.schema import AskedAnswer, LaunchAnswer
 from qcmatrix.assess import Assessment, Assessor
 from qcmatrix.catalogue.fleets import Fleet
 from qcmatrix.catalogue.models import ResolvedCheckpoint, resolve_model
@@ -18,7 +18,10 @@ from qcmatrix.launch.parse import parse
 from qcmatrix.launch.parsed import Parsed
 from qcmatrix.launch.secrets import secret_values
 
-__all__ = ["Checked", "check"]
+__all__ = ["AskLaunch", "Checked", "check"]
+
+AskLaunch = Callable[[Assessment, ResolvedCheckpoint, Fleet], AskedAnswer]
+"""Asks the vLLM that will run the command what it makes of it."""
 
 
 class Checked(msgspec.Struct, frozen=True):
@@ -37,12 +40,13 @@ def check(
     fleets: Sequence[Fleet],
     checkpoint: ResolvedCheckpoint | None = None,
     env: Mapping[str, str] | None = None,
+    ask: AskLaunch | None = None,
 ) -> tuple[Checked, ...]:
     """What ``words`` will do on each fleet.
 
     ``checkpoint`` overrules the facts of the model that the command names (a path of weights that the catalogue cannot
     know). ``release`` is the newest, or the one that the command's image tag names, when ``None``. ``env`` is set
-    outside of the words.
+    outside of the words. ``ask`` is asked about the command as well, and its answer stands beside ours.
 
     Raises:
         RequestError: the command names no model.
@@ -66,6 +70,7 @@ def check(
     for fleet in fleets:
         assessor = Assessor(known, fleet, facts)
         assessment = assessor.assess(parsed.launch, parsed.problems)
-        answer = launch_answer(assessment, judged_fixes(assessor, assessment), secret_values(words))
+        asked = None if ask is None else ask(assessment, facts, fleet)
+        answer = launch_answer(assessment, judged_fixes(assessor, assessment), secret_values(words), asked)
         checked.append(Checked(tuple(words), parsed, assessment, answer))
     return tuple(checked)

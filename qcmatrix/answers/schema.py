@@ -7,15 +7,22 @@ from typing import Any, Final, Literal
 
 import msgspec
 
+from qcmatrix.answers.probe_schema import PROBE_SCHEMA, ProbeAnswer
+
 __all__ = [
+    "CHANGES_SCHEMA",
     "CHECK_SCHEMA",
     "SCHEMAS",
     "SUGGEST_SCHEMA",
+    "AskedAnswer",
+    "ChangeAnswer",
+    "ChangesAnswer",
     "CheckAnswer",
     "Estimate",
     "EvidenceAnswer",
     "FindingAnswer",
     "HintAnswer",
+    "ImpactName",
     "LatencyAnswer",
     "LaunchAnswer",
     "MemoryAnswer",
@@ -30,10 +37,13 @@ __all__ = [
 
 SUGGEST_SCHEMA: Final = "qcmatrix.suggest/1"
 CHECK_SCHEMA: Final = "qcmatrix.check/1"
+CHANGES_SCHEMA: Final = "qcmatrix.changes/1"
 
 VerdictName = Literal["starts", "tight", "does-not-fit", "refused", "wrong", "unknown"]
 SeverityName = Literal["error", "warning", "info"]
 LevelName = Literal["documented", "derived", "probed", "served"]
+SaidName = Literal["accepts", "refuses", "not-askable"]
+ImpactName = Literal["breaks", "differs", "new"]
 
 
 class Estimate(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -78,6 +88,26 @@ class EvidenceAnswer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     release: str
     date: datetime.date
     sources: tuple[str, ...] = ()
+
+
+class AskedAnswer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What the vLLM of ``--vllm-python`` did with the launch: its own code, without a GPU."""
+
+    says: SaidName
+    level: LevelName
+    release: str
+    date: datetime.date
+    stage: str
+    """How far the launch came: ``parse``, ``serve-args``, ``engine-args``, ``config``, ``tools``, ``weights``, ``ok``;
+    empty where it could not be asked."""
+    text: str
+    """Its words where it refuses, or why it could not be asked; else empty."""
+    resolved: dict[str, Any]
+    """What it makes of the launch: ``max_model_len``, ``max_num_seqs`` ..."""
+    not_asked: tuple[str, ...]
+    """What acceptance says nothing about."""
+    contradicts: bool
+    """Our verdict and this one cannot both be right."""
 
 
 class FindingAnswer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -130,6 +160,8 @@ class PlanAnswer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     latency: LatencyAnswer
     findings: tuple[FindingAnswer, ...]
     why: str
+    asked: AskedAnswer | None = None
+    """With ``--vllm-python`` only."""
 
 
 class ReasonAnswer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -160,6 +192,8 @@ class HintAnswer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     argv: tuple[str, ...]
     env: dict[str, str]
     nodes: tuple[NodeAnswer, ...]
+    asked: AskedAnswer | None = None
+    """With ``--vllm-python`` only, and where the hint is for that vLLM."""
 
 
 class SuggestAnswer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -170,6 +204,8 @@ class SuggestAnswer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     plans: tuple[PlanAnswer, ...]
     refusals: tuple[RefusalAnswer, ...]
     hints: tuple[HintAnswer, ...]
+    refused: tuple[PlanAnswer, ...] = ()
+    """With ``--vllm-python`` only: what we would have suggested and that vLLM refuses. Not to be used."""
 
 
 class LaunchAnswer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -185,6 +221,8 @@ class LaunchAnswer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     memory: MemoryAnswer | None
     findings: tuple[FindingAnswer, ...]
     latency: LatencyAnswer | None = None
+    asked: AskedAnswer | None = None
+    """With ``--vllm-python`` only."""
 
 
 class CheckAnswer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -194,11 +232,44 @@ class CheckAnswer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     launches: tuple[LaunchAnswer, ...]
 
 
-SCHEMAS: dict[str, Any] = {"suggest": SuggestAnswer, "check": CheckAnswer}
+class ChangeAnswer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One thing that differs between two releases."""
+
+    impact: ImpactName
+    """``breaks``: a launch or a client that worked; ``differs``: it works and behaves differently; ``new``: more."""
+    kind: str
+    """``flag-gone``, ``default-moved``, ``rule-contradicted`` ..."""
+    name: str
+    text: str
+    """What there is to say beyond the name; may be empty."""
+    before: Any = None
+    after: Any = None
+
+
+class ChangesAnswer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What ``qcmatrix changes --json`` prints."""
+
+    schema: Literal["qcmatrix.changes/1"]
+    before: str
+    after: str
+    changes: tuple[ChangeAnswer, ...]
+    """What breaks a launch first."""
+    not_compared: tuple[str, ...]
+    """What is not known of one of the two, in words."""
+
+
+SCHEMAS: dict[str, Any] = {
+    "suggest": SuggestAnswer,
+    "check": CheckAnswer,
+    "changes": ChangesAnswer,
+    "probe": ProbeAnswer,
+}
 
 
 def json_schema(name: str) -> dict[str, Any]:
-    """The JSON Schema (2020-12) of one answer: ``suggest`` or ``check``."""
+    """The JSON Schema (2020-12) of one answer: ``suggest``, ``check``, ``changes`` or ``probe``."""
     schema = msgspec.json.schema(SCHEMAS[name])
-    identifier = {"suggest": SUGGEST_SCHEMA, "check": CHECK_SCHEMA}[name]
+    identifier = {"suggest": SUGGEST_SCHEMA, "check": CHECK_SCHEMA, "changes": CHANGES_SCHEMA, "probe": PROBE_SCHEMA}[
+        name
+    ]
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", "$id": f"urn:{identifier}", **schema}

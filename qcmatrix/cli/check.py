@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import textwrap
 from collections.abc import Iterator
+from pathlib import Path
 
 import click
 import msgspec
 
 from qcmatrix.answers.check import Checked, check
-from qcmatrix.answers.schema import CHECK_SCHEMA, CheckAnswer, FindingAnswer
+from qcmatrix.answers.schema import CHECK_SCHEMA, CheckAnswer, FindingAnswer, LaunchAnswer
 from qcmatrix.catalogue.fleets import parse_fleet
 from qcmatrix.catalogue.models import resolve_model
 from qcmatrix.catalogue.releases import load_release
 from qcmatrix.cli import text as style
-from qcmatrix.cli.options import gpus_option, json_option, model_option, vllm_option
+from qcmatrix.cli.options import gpus_option, json_option, model_option, vllm_option, vllm_python_option
+from qcmatrix.cli.own import asker_of, open_own
 from qcmatrix.errors import ExitCode, RequestError
 from qcmatrix.launch.secrets import redact_argv
 from qcmatrix.launch.shell import count_launches, split_shell
@@ -32,26 +35,29 @@ _OPERATORS = frozenset({"&&", "||", ";", "|", "&", ">", ">>", "<", "2>&1"})
 )
 @gpus_option()
 @vllm_option()
+@vllm_python_option()
 @model_option(multiple=False)
 @json_option()
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
-def check_command(gpus: str, vllm: str | None, model: str | None, as_json: bool, command: tuple[str, ...]) -> int:
+def check_command(
+    gpus: str, vllm: str | None, vllm_python: Path | None, model: str | None, as_json: bool, command: tuple[str, ...]
+) -> int:
     """What a `vllm serve` command will do, before anyone waits for a load.
 
     COMMAND is the command's words after `--`, or the whole command as one quoted string.
     """
     fleets = parse_fleet(gpus)
     words, env = _command(command)
-    checked = check(
-        words,
-        env=env,
-        release=load_release(vllm) if vllm else None,
-        fleets=fleets,
-        checkpoint=None if model is None else resolve_model(model),
-    )
+    checkpoint = None if model is None else resolve_model(model)
+    with contextlib.ExitStack() as stack:
+        own = open_own(stack, vllm_python, vllm)
+        release = own.release if own is not None else load_release(vllm) if vllm else None
+        ask = None if own is None else asker_of(own, words, env)
+        checked = check(words, env=env, release=release, fleets=fleets, checkpoint=checkpoint, ask=ask)
     hint = checked[0].parsed.release_hint
-    if vllm and hint and hint != checked[0].answer.release:
-        click.echo(f"the command names vLLM {hint}; judged as {checked[0].answer.release}, as --vllm says", err=True)
+    if release is not None and hint and hint != checked[0].answer.release:
+        which = "--vllm" if own is None else "--vllm-python"
+        click.echo(f"the command names vLLM {hint}; judged as {checked[0].answer.release}, as {which} says", err=True)
     if as_json:
         answer = CheckAnswer(schema=CHECK_SCHEMA, launches=tuple(each.answer for each in checked))
         click.echo(msgspec.json.format(msgspec.json.encode(answer), indent=2))
@@ -64,8 +70,12 @@ def check_command(gpus: str, vllm: str | None, model: str | None, as_json: bool,
                 click.echo("")
             for line in _lines(each):
                 click.echo(line)
-    serves = all(each.answer.verdict in _SERVES for each in checked)
+    serves = all(_serves(each.answer) for each in checked)
     return int(ExitCode.OK if serves else ExitCode.FINDINGS)
+
+
+def _serves(answer: LaunchAnswer) -> bool:
+    return answer.verdict in _SERVES and not (answer.asked is not None and answer.asked.says == "refuses")
 
 
 def _command(command: tuple[str, ...]) -> tuple[tuple[str, ...], dict[str, str]]:
@@ -89,6 +99,7 @@ def _lines(checked: Checked) -> Iterator[str]:
     yield style.bold(answer.model)
     yield f"  on {answer.fleet}, vLLM {answer.release}: {style.paint_verdict(answer.verdict)}"
     yield from style.wrapped(style.evidence_text(answer.evidence, answer.release), first="  ", rest="    ")
+    yield from style.asked_lines(answer.asked)
     named = checked.parsed.launch.model
     if named and named != answer.model:
         yield from style.wrapped(f"facts of {answer.model} taken for {named}", first="  ", rest="    ")
@@ -112,7 +123,8 @@ def _lines(checked: Checked) -> Iterator[str]:
     notes = sum(finding.severity == "info" for finding in answer.findings)
     if fails and notes:
         counts.append(f"{style.counted(notes, 'note')} (--json)")
-    yield f"{answer.verdict}: {', '.join(counts)}"
+    contradicted = ", contradicted by your vLLM" if answer.asked is not None and answer.asked.contradicts else ""
+    yield f"{answer.verdict}{contradicted}: {', '.join(counts)}"
 
 
 def _first_note(checked: Checked) -> Finding | None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import click
 
-__all__ = ["gpus_option", "json_option", "model_option", "vllm_option"]
+__all__ = ["gpus_option", "json_option", "model_option", "vllm_option", "vllm_python_option"]
 
 _Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
@@ -67,6 +68,16 @@ def vllm_option() -> _Decorator:
         metavar="RELEASE",
         shell_complete=_complete(_releases),
         help="The vLLM release; the newest in the catalogue when left out.",
+    )
+
+
+def vllm_python_option() -> _Decorator:
+    """``--vllm-python venv/bin/python``."""
+    return click.option(
+        "--vllm-python",
+        metavar="PYTHON",
+        type=click.Path(path_type=Path),
+        help="The Python of your vLLM (a fork, a nightly): it is asked itself. --vllm: as which release it counts.",
     )
 
 

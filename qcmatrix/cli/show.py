@@ -15,6 +15,7 @@ from qcmatrix.cli.options import json_option
 @click.argument("rule_id", metavar="ID")
 def rule_command(rule_id: str) -> None:
     """Print the page of one rule."""
+    from qcmatrix.evidence.summary import lines_of
     from qcmatrix.rules import find_rule
 
     rule = find_rule(rule_id)
@@ -24,7 +25,8 @@ def rule_command(rule_id: str) -> None:
     for name, value in (
         ("Holds for vLLM", str(rule.holds)),
         ("Outcome", f"{rule.outcome.value} ({rule.outcome.severity.value})"),
-        ("Known", rule.known),
+        ("Known", rule.level.value),
+        *lines_of(rule.evidence),
         ("Reads", ", ".join(rule.reads)),
     ):
         for line in style.wrapped(value, first=f"{name + ':':<16}", rest=" " * 16):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 from collections.abc import Iterator
+from pathlib import Path
 
 import click
 import msgspec
@@ -14,7 +16,8 @@ from qcmatrix.catalogue.fleets import parse_fleet
 from qcmatrix.catalogue.models import ResolvedCheckpoint, find_checkpoint, resolve_model
 from qcmatrix.catalogue.releases import Release, load_release, newest_release
 from qcmatrix.cli import text as style
-from qcmatrix.cli.options import gpus_option, json_option, model_option, vllm_option
+from qcmatrix.cli.options import gpus_option, json_option, model_option, vllm_option, vllm_python_option
+from qcmatrix.cli.own import open_own, plan_asker_of
 from qcmatrix.errors import ExitCode, RequestError
 from qcmatrix.planner.request import Goal, Request, parse_context, spell_context
 
@@ -24,6 +27,7 @@ from qcmatrix.planner.request import Goal, Request, parse_context, spell_context
 @click.option("--ctx", metavar="TOKENS", help="Context to serve: 1M, 256K, 200000. Left out: the largest that fits.")
 @model_option(multiple=True)
 @vllm_option()
+@vllm_python_option()
 @click.option(
     "--goal",
     type=click.Choice([goal.value for goal in Goal]),
@@ -43,6 +47,7 @@ def suggest_command(
     ctx: str | None,
     models: tuple[str, ...],
     vllm: str | None,
+    vllm_python: Path | None,
     goal: str | None,
     concurrency: int,
     kv_cache_dtype: str | None,
@@ -57,24 +62,27 @@ def suggest_command(
     """Valid launch commands for your GPUs, best first; or why there is none, and what would help."""
     fleets = parse_fleet(gpus)
     checkpoints = tuple(resolve_model(model) for model in models)
-    release = load_release(vllm or newest_release())
     context = None if ctx is None else parse_context(ctx)
-    _check_kv_cache_dtype(kv_cache_dtype, _kv_cache_dtypes(release), release.name)
     chosen = Goal(goal) if goal else (Goal.CONTEXT if context is None else Goal.THROUGHPUT)
-    template = Request(
-        fleet=fleets[0],
-        checkpoint=checkpoints[0] if checkpoints else find_checkpoint("480b-fp8"),
-        release=release,
-        context=context,
-        goal=chosen,
-        concurrency=concurrency,
-        kv_cache_dtype=kv_cache_dtype,
-        gpu_memory_utilization=gpu_memory_utilization,
-        max_num_seqs=max_num_seqs,
-        max_num_batched_tokens=max_num_batched_tokens,
-        tools=not no_tools,
-    )
-    answer = suggest(Wishes(fleets, checkpoints, template, top))
+    with contextlib.ExitStack() as stack:
+        own = open_own(stack, vllm_python, vllm)
+        release = own.release if own is not None else load_release(vllm or newest_release())
+        _check_kv_cache_dtype(kv_cache_dtype, _kv_cache_dtypes(release), release.name)
+        template = Request(
+            fleet=fleets[0],
+            checkpoint=checkpoints[0] if checkpoints else find_checkpoint("480b-fp8"),
+            release=release,
+            context=context,
+            goal=chosen,
+            concurrency=concurrency,
+            kv_cache_dtype=kv_cache_dtype,
+            gpu_memory_utilization=gpu_memory_utilization,
+            max_num_seqs=max_num_seqs,
+            max_num_batched_tokens=max_num_batched_tokens,
+            tools=not no_tools,
+        )
+        ask = None if own is None else plan_asker_of(own)
+        answer = suggest(Wishes(fleets, checkpoints, template, top), ask)
     if as_json:
         click.echo(msgspec.json.format(msgspec.json.encode(answer), indent=2))
     else:
@@ -117,13 +125,15 @@ def _lines(answer: SuggestAnswer, named: tuple[ResolvedCheckpoint, ...], *, expl
             yield ""
             yield "Other checkpoints that also fit (`--model` shows each):"
             for plan in others:
-                yield from style.wrapped(f"{plan.model}: {_figures(plan)}", first="  ", rest="    ")
+                taken = "" if plan.asked is None else f", {plan.asked.says} by your vLLM"
+                yield from style.wrapped(f"{plan.model}: {_figures(plan)}{taken}", first="  ", rest="    ")
         if refusals and (explain or named or not plans):
             # With no model named the smallest one comes nearest to fitting; the stronger ones are told on demand.
             for refusal in refusals if explain or named else refusals[-1:]:
                 yield from _refusal(refusal)
             if len(refusals) > 1 and not (explain or named):
                 yield "  = the stronger models do not fit either: --explain says why"
+        yield from _refused([plan for plan in answer.refused if plan.fleet == fleet])
         hints = [hint for hint in answer.hints if hint.fleet == fleet or not plans]
         if hints and (not plans or named) and index == len(answer.request["gpus"]) - 1:
             yield from _hints(answer)
@@ -134,6 +144,7 @@ def _model_plans(plans: list[PlanAnswer], *, explain: bool) -> Iterator[str]:
     yield ""
     yield f"{style.bold(first.model)}: {style.paint_verdict(first.verdict)}"
     yield from style.wrapped(style.evidence_text(first.evidence, first.release), first="  ", rest="    ")
+    yield from style.asked_lines(first.asked)
     yield from style.wrapped(f"first because: {first.why}", first="  ", rest="    ")
     yield ""
     yield from _commands(first.nodes)
@@ -148,7 +159,21 @@ def _model_plans(plans: list[PlanAnswer], *, explain: bool) -> Iterator[str]:
     for number, plan in enumerate(rest, start=2):
         yield ""
         yield from style.wrapped(f"{number}. {_shape(plan)}: {plan.why}", first="", rest="   ")
+        yield from style.asked_lines(plan.asked, brief=True)
         yield from _commands(plan.nodes)
+
+
+def _refused(plans: list[PlanAnswer]) -> Iterator[str]:
+    """What the user's own vLLM does not take, though our rules find nothing: told, and never offered."""
+    if not plans:
+        return
+    yield ""
+    count = style.counted(len(plans), "plan")
+    yield style.paint_severity("error", f"Left out: {count} that your vLLM {plans[0].release} refuses")
+    for plan in plans:
+        yield from style.wrapped(f"{plan.model}, {_shape(plan)}", first="  ", rest="    ")
+        words = "" if plan.asked is None else " ".join(plan.asked.text.split())
+        yield from style.wrapped(f"vLLM says: {words}", first="  = ", rest="    ")
 
 
 def _commands(nodes: tuple[NodeAnswer, ...]) -> Iterator[str]:

@@ -10,11 +10,12 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import click
 
-from qcmatrix.answers.schema import Estimate, EvidenceAnswer, LatencyAnswer, MemoryAnswer
+from qcmatrix.answers.schema import AskedAnswer, Estimate, EvidenceAnswer, LatencyAnswer, MemoryAnswer
 from qcmatrix.launch.shell import join_shell
 from qcmatrix.planner.request import spell_context, spell_count
 
 __all__ = [
+    "asked_lines",
     "bold",
     "counted",
     "evidence_text",
@@ -88,6 +89,33 @@ def evidence_text(evidence: EvidenceAnswer, release: str) -> str:
     """How the verdict on ``release`` is known."""
     known = f"{evidence.level} for vLLM {evidence.release}, facts of {evidence.date}"
     return known if evidence.release == release else f"{known}: {release} is not in the catalogue"
+
+
+_RESOLVED = ("max_model_len", "max_num_batched_tokens", "max_num_seqs", "quantization", "kv_cache_dtype")
+
+
+def asked_lines(asked: AskedAnswer | None, *, brief: bool = False) -> Iterator[str]:
+    """What the user's own vLLM said of the launch; nothing where it was not asked. ``brief``: as of the one before."""
+    if asked is None:
+        return
+    yours = f"your vLLM {asked.release}"
+    if asked.says == "not-askable":
+        yield from wrapped(f"not probed: {yours} cannot be asked: {asked.text}", first="  ", rest="    ")
+        return
+    if asked.says == "refuses":
+        told = f"{yours} refuses it ({asked.stage}): {' '.join(asked.text.split())}"
+    else:
+        made = {name: asked.resolved[name] for name in _RESOLVED if asked.resolved.get(name) is not None}
+        resolved = ", ".join(f"{name} {value}" for name, value in made.items())
+        told = f"{yours} accepts it{f' (resolved {resolved})' if resolved and not brief else ''}"
+    lines = list(wrapped(f"probed: {told}", first="  ", rest="    "))
+    yield lines[0].replace("probed", click.style("probed", fg="red" if asked.says == "refuses" else "green"), 1)
+    yield from lines[1:]
+    if asked.contradicts:
+        why = "" if asked.says == "refuses" or not asked.text else f": {asked.text}"
+        yield from wrapped(f"CONTRADICTED: our verdict and your vLLM disagree{why}", first="  ", rest="    ")
+    if asked.not_asked and not brief:
+        yield from wrapped(f"not asked: {'; '.join(asked.not_asked)}", first="  ", rest="    ")
 
 
 def counted(number: int, noun: str) -> str:

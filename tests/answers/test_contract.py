@@ -34,7 +34,7 @@ def printed(command: Any, *arguments: str) -> Any:
 def test_suggest(wish: tuple[str, ...]) -> None:
     answer = printed(suggest_command, *wish)
     Draft202012Validator(json_schema("suggest")).validate(answer)
-    assert list(answer) == ["schema", "request", "plans", "refusals", "hints"]
+    assert list(answer) == ["schema", "request", "plans", "refusals", "hints", "refused"]
     assert answer["plans"] or (answer["refusals"] and answer["hints"])
     for plan in answer["plans"]:
         assert {"fleet", "model", "release", "argv", "env", "nodes", "verdict", "evidence", "memory", "latency"} <= set(
