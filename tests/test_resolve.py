@@ -234,3 +234,16 @@ def test_a_used_resolver_gives_what_a_new_one_gives() -> None:
     used.resolve(parse(["vllm", "serve", "m", "-tp", "4", "--max-num-seqs", "8"], release).launch)
     assert used.resolve(launch) == Resolver(release, fleet, checkpoint).resolve(launch)
     assert used.resolve(launch).context == 131_072
+
+
+@pytest.mark.parametrize(
+    ("vllm", "asked", "taken"),
+    [
+        ("0.16.0", "pplx", "pplx"),
+        ("0.17.0", "pplx", "allgather_reducescatter"),
+        ("0.18.1", "naive", "naive"),
+        ("0.19.0", "naive", "allgather_reducescatter"),
+    ],
+)
+def test_an_all_to_all_backend_that_is_gone_stands_for_the_default(vllm: str, asked: str, taken: str) -> None:
+    assert deploy({"all2all_backend": asked}, release=vllm).all2all_backend == taken

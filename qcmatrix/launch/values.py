@@ -13,7 +13,7 @@ from typing import Any
 from qcmatrix.catalogue.releases import Flag
 from qcmatrix.versions import Range, Version
 
-__all__ = ["ValueRefusedError", "human_int", "read_value", "takes_no_value", "write_values"]
+__all__ = ["CONFIGURATION_CLASSES", "ValueRefusedError", "human_int", "read_value", "takes_no_value", "write_values"]
 
 _HUMAN = re.compile(r"(\d+(?:\.\d+)?)([kKmMgGtT])")
 _DECIMAL = {"k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
@@ -25,6 +25,14 @@ _JSON_NUMBERS = Range("0.20.0", None)
 """Releases that expand ``80m`` outside of strings in the JSON of a configuration class."""
 _JSON_OUTSIDE_STRINGS = re.compile(r'("(?:[^"\\]|\\.)*")')
 _JSON_HUMAN = re.compile(r"\b\d+(?:\.\d+)?[kKmMgGtT]\b")
+CONFIGURATION_CLASSES = {
+    "attention_config": "AttentionConfig",
+    "compilation_config": "CompilationConfig",
+    "eplb_config": "EPLBConfig",
+    "kv_transfer_config": "KVTransferConfig",
+    "structured_outputs_config": "StructuredOutputsConfig",
+}
+"""JSON options that become a configuration class while the words are read: only an object will do."""
 _JSON_OBJECT = re.compile(r"(?s)^\s*{.*}\s*$")
 
 
@@ -92,7 +100,7 @@ def _convert(flag: Flag, text: str, version: Version) -> Any:
             case "float":
                 return float(text)
             case "json":
-                return _json(flag, text, version)
+                return _of_class(flag, _json(flag, text, version))
             case _:
                 return text
     except ValueRefusedError:
@@ -113,6 +121,12 @@ def _json(flag: Flag, text: str, version: Version) -> Any:
     parts = _JSON_OUTSIDE_STRINGS.split(text)
     parts[::2] = [_JSON_HUMAN.sub(lambda found: str(human_int(found[0], version)), part) for part in parts[::2]]
     return json.loads("".join(parts))
+
+
+def _of_class(flag: Flag, value: Any) -> Any:
+    if flag.dest in CONFIGURATION_CLASSES and not isinstance(value, dict):
+        raise ValueRefusedError(f"1 validation error for {CONFIGURATION_CLASSES[flag.dest]} Input should be an object")
+    return value
 
 
 def _complaint(flag: Flag, text: str) -> str:

@@ -45,6 +45,7 @@ __all__ = [
     "forced_long",
     "length_error",
     "native_positions",
+    "own_base",
     "positions_of",
     "resolve_positions",
     "served_length",
@@ -75,6 +76,9 @@ _BASE_OPTIONAL = Range("0.13.0")
 _LONG_WARNING = Range("0.10.2")
 _FLOAT_LENGTH = Range("0.12.0")
 _DEFAULT_BASE = 10_000.0
+# Dense Qwen models fill a missing base in themselves, from 0.12.0 on: `set_default_rope_theta(config, 1000000)` in
+# https://github.com/vllm-project/vllm/blob/v0.13.0/vllm/model_executor/models/qwen3.py (and qwen2.py), read 2026-11-22.
+_OWN_DEFAULT_BASES = {"Qwen2ForCausalLM": 1_000_000.0, "Qwen3ForCausalLM": 1_000_000.0}
 _SCALED_IN_CONFIG = ("su", "longrope", "llama3")
 
 
@@ -123,7 +127,12 @@ def positions_of(
 ) -> Positions:
     """:func:`resolve_positions` for a catalogued checkpoint."""
     theta = checkpoint.rope_theta or architecture.rope_theta
-    return resolve_positions(version, native_positions(architecture, checkpoint), theta, rope)
+    return resolve_positions(version, native_positions(architecture, checkpoint), theta, rope, own_base(architecture))
+
+
+def own_base(architecture: Architecture) -> float | None:
+    """The rotary base that vLLM's class of the model fills in where an override lost it; ``None``: it fills in none."""
+    return _OWN_DEFAULT_BASES.get(architecture.architecture)
 
 
 def served_length(max_model_len: int | None, positions: Positions) -> int | None:
@@ -134,8 +143,12 @@ def served_length(max_model_len: int | None, positions: Positions) -> int | None
 
 
 @lru_cache(maxsize=4096)
-def resolve_positions(version: Version, native: int, rope_theta: float, rope: RopeRequest | None) -> Positions:
+def resolve_positions(
+    version: Version, native: int, rope_theta: float, rope: RopeRequest | None, default_base: float | None = None
+) -> Positions:
     """What release ``version`` makes of ``rope``, for a checkpoint of ``native`` positions and base ``rope_theta``.
+
+    ``default_base`` is what the model's class fills in for a missing base (:func:`own_base`).
 
     A request that lacks its factor or original length counts as not scaled; the rules say what becomes of it.
     """
@@ -144,7 +157,7 @@ def resolve_positions(version: Version, native: int, rope_theta: float, rope: Ro
     stretched = rope.max_position_embeddings or native
     if not takes_effect(version, rope.form):
         return Positions(stretched, native, False, rope_theta)
-    base = _base(version, rope, rope_theta)
+    base = _base(version, rope, rope_theta, default_base)
     if rope.rope_type == "yarn":
         if rope.factor is None or rope.original_max_position_embeddings is None:
             return Positions(stretched, native, False, base)
@@ -173,14 +186,14 @@ def takes_effect(version: Version, form: str) -> bool:
             return False
 
 
-def _base(version: Version, rope: RopeRequest, rope_theta: float) -> float | None:
+def _base(version: Version, rope: RopeRequest, rope_theta: float, default_base: float | None) -> float | None:
     if rope.form in ("rope-scaling", "config") or version in SCALING:
         return rope_theta
     if rope.rope_theta is not None:
         return rope.rope_theta
-    if rope.form == "hf-overrides-rope-scaling" or version not in _BASE_OPTIONAL:
+    if rope.form == "hf-overrides-rope-scaling" or (default_base is None and version not in _BASE_OPTIONAL):
         return None
-    return _DEFAULT_BASE
+    return default_base or _DEFAULT_BASE
 
 
 def length_error(version: Version, asked: int, derived: int, *, scaled: bool) -> str:

@@ -97,7 +97,7 @@ def behaviour(version: Version | str) -> Behaviour:
         padding_ratio=1.5 if since("0.18.0") else 1.25 if since("0.12.0") else 0.0,
         has_decode_context_parallel=since("0.10.2"),
         mamba_align_mode=since("0.15.0"),
-        hybrid_prefix_caching_default=since("0.26.0"),
+        hybrid_prefix_caching_default=since("0.28.0"),
         counts_speculative_states=since("0.15.0"),
         ssm_dtype_is_separate=since("0.17.0"),
         blackwell_alignment=32 if since("0.11.1") and not since("0.18.0") else 16,

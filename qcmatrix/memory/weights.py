@@ -1,12 +1,12 @@
 """Bytes of parameters that each rank holds, as vLLM's own model code creates them.
 
-The integers were asked of vLLM 0.32.0 (``probes/weights_oracle.py``; ``tests/memory/oracle/weights.jsonl``). How sure
-each part is:
+The integers are asked of real releases (``qcmatrix probe``, part ``weights``: every release from 0.10.0 to 0.33.0; and
+``tests/memory/oracle/weights.jsonl``: 0.32.0, all schemes). How sure each part is:
 
-* *exact* (``as_created=True``, 0.32.0): 16 bit, FP8 by block, tensor or channel, AWQ, GPTQ, compressed-tensors W4A16,
-  NVFP4, for dense, sparse (Qwen3-MoE) and hybrid (Qwen3-Next) models, under TP, PP, DP and EP;
+* *exact* (``as_created=True``): 16 bit, FP8 by block, AWQ for sparse (Qwen3-MoE) and hybrid (Qwen3-Next) models, under
+  TP, PP, DP and EP, in every release; FP8 by tensor or channel, GPTQ, compressed-tensors W4A16 and NVFP4 in 0.32.0;
 * *derived* from the sources: what loading frees or repacks (``as_created=False``), FP8 made while loading, cards
-  without FP8 units (Marlin), rounding on compute capability 10.x, and what other releases do differently.
+  without FP8 units (Marlin), rounding on compute capability 10.x, and the rest of what other releases do differently.
 
 "Model loading took X GiB" is `loaded_bytes`: this, the rotary cache and what PyTorch's allocator adds.
 """
@@ -47,6 +47,9 @@ _EXPERTS_SPREAD_FROM = parse_version("0.10.1")
 https://github.com/vllm-project/vllm/blob/v0.10.0/vllm/model_executor/layers/fused_moe/layer.py."""
 _MODELOPT_QUANTIZES_HEAD = Range("0.23.0", None)
 """https://github.com/vllm-project/vllm/blob/v0.23.0/vllm/model_executor/layers/quantization/modelopt.py, 2026-11-22."""
+_DECAYS_IN_16_BIT = Range("0.11.1", "0.19.0")
+"""The gated delta net's ``A_log`` has the model's dtype there, float32 before and after (asked of all releases):
+https://github.com/vllm-project/vllm/blob/v0.11.1/vllm/model_executor/models/qwen3_next.py, 2026-11-22."""
 _PARTIAL_ROTARY = 4
 """Qwen3-Next rotates a quarter of each head (``partial_rotary_factor`` 0.25 of its ``config.json``)."""
 
@@ -274,7 +277,7 @@ def _layer_sizes(
     linear = 0
     if shape.linear is not None:
         of_it = plain if "linear_attention" in skipped else scheme
-        linear = _linear_attention(shape, shape.linear, ranks.tensor, of_it)
+        linear = _linear_attention(shape, shape.linear, ranks.tensor, of_it, version)
     if shape.moe is None:
         dense = _mlp(shape.hidden, shape.intermediate, ranks.tensor, plain if "mlp" in skipped else scheme)
         return _Layer(attention, linear, dense, dense)
@@ -323,7 +326,7 @@ def _attention(shape: _Shape, tensor: int, scheme: Scheme) -> int:
     return size
 
 
-def _linear_attention(shape: _Shape, linear: LinearAttention, tensor: int, scheme: Scheme) -> int:
+def _linear_attention(shape: _Shape, linear: LinearAttention, tensor: int, scheme: Scheme, version: Version) -> int:
     keys = linear.num_key_heads * linear.key_head_dim
     values = linear.num_value_heads * linear.value_head_dim
     heads = linear.num_value_heads // tensor
@@ -334,7 +337,7 @@ def _linear_attention(shape: _Shape, linear: LinearAttention, tensor: int, schem
         + matrix_bytes(scheme, shape.hidden, values // tensor)
         + 2 * (2 * keys + values) // tensor * linear.conv_kernel_dim
         + 2 * linear.value_head_dim
-        + (2 + 4) * heads  # dt_bias 16 bit, A_log float32
+        + (2 + (2 if version in _DECAYS_IN_16_BIT else 4)) * heads  # dt_bias, A_log
     )
 
 

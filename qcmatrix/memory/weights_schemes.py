@@ -37,6 +37,14 @@ _KEEPS_REST_FROM = parse_version("0.20.0")
 """From here vLLM runs on PyTorch 2.11 (``requirements/cuda.txt`` of 0.19.1: 2.10)."""
 _LARGEST_REST_KEPT = 1 / 12
 """Share of a segment. In logs of 0.21 to 0.29 rests of 6.3% are kept, of 10.7% split off (``public_cases.jsonl``)."""
+_ONLINE_SCALES_OF_ONE_TENSOR_FROM = parse_version("0.13.0")
+_ONLINE_SCALES_MADE_WHILE_LOADING_FROM = parse_version("0.19.0")
+"""FP8 made while loading: the model code creates 3 scales per expert beside the 16 bit weights, then 2, then none:
+https://github.com/vllm-project/vllm/blob/v0.18.1/vllm/model_executor/layers/quantization/fp8.py (asked of all
+releases)."""
+_ONLINE_WITHOUT_HOLDERS_FROM = parse_version("0.31.0")
+"""From here ``--quantization fp8`` on 16 bit weights is ``OnlineQuantizationConfig``, which leaves attention alone:
+https://github.com/vllm-project/vllm/blob/v0.31.0/vllm/model_executor/model_loader/weight_utils.py."""
 _SMALLEST_REFINED_BLOCK = 32
 _SMALLEST_GROUP = 32
 _NATIVE_FP8 = (8, 9)
@@ -74,6 +82,10 @@ class Scheme(NamedTuple):
     """Columns of an expert are rounded up to a multiple of it."""
     marlin_fp8: bool = False
     keeps_zero_points: bool = False
+    created_scales: int = 0
+    """Float32 scales per expert that are created beside 16 bit weights (``online`` and ``as_created``)."""
+    created_holders: bool = False
+    """So are the scale holders of q, k and v."""
     allocated: bool = False
     """Count what PyTorch's allocator takes, not only what the tensors need."""
     keeps_rest: bool = False
@@ -94,8 +106,12 @@ def scheme_of(
 ) -> Scheme:
     """What ``quantization`` means for the sizes. ``online``: made from 16 bit weights while loading."""
     kind = _kind(quantization)
+    created_scales, created_holders = 0, False
     if online and as_created:
         kind = Kind.PLAIN  # the model code creates 16 bit weights, which loading replaces one by one
+        if version < _ONLINE_SCALES_MADE_WHILE_LOADING_FROM:
+            created_scales = 2 if version >= _ONLINE_SCALES_OF_ONE_TENSOR_FROM else 3
+        created_holders = version < _ONLINE_WITHOUT_HOLDERS_FROM
     group = quantization.group_size or 0
     return Scheme(
         kind,
@@ -110,6 +126,8 @@ def scheme_of(
         128 if compute_capability is not None and compute_capability[0] == 10 and version >= _TRTLLM_ROUNDS_FROM else 1,
         not as_created and compute_capability is not None and compute_capability < _NATIVE_FP8,
         as_created or compute_capability == _MACHETE,
+        created_scales,
+        created_holders,
         allocated,
         version >= _KEEPS_REST_FROM,
     )
@@ -177,7 +195,8 @@ def experts_bytes(scheme: Scheme, experts: int, hidden: int, columns: int, *, sh
     if kind is Kind.PLAIN:
         columns = -(-columns // scheme.rounds_to) * scheme.rounds_to
         elements = experts * columns * hidden
-        return _tensor(scheme, 4 * elements) + _tensor(scheme, 2 * elements)
+        scales = 4 * scheme.created_scales * experts
+        return _tensor(scheme, 4 * elements) + _tensor(scheme, 2 * elements) + scales
     elements = experts * columns * hidden
     weights = _tensor(scheme, 2 * elements) + _tensor(scheme, elements)
     if kind is Kind.FP8_BLOCK:
@@ -245,7 +264,7 @@ def grouped_tensors(scheme: Scheme, outputs: int, inputs: int) -> Linear:
 
 def holder_bytes(scheme: Scheme) -> int:
     """Bytes of the q, k and v scale holders of one attention layer, which loading deletes."""
-    if not scheme.as_created or scheme.online:
+    if not scheme.as_created or (scheme.online and not scheme.created_holders):
         return 0
     if scheme.method == "compressed-tensors":
         return 18

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from qcmatrix.report.evidence import write_summary
 from qcmatrix.report.pages import PAGES, filled_readme
 
 
@@ -15,6 +16,8 @@ from qcmatrix.report.pages import PAGES, filled_readme
 @click.option("--root", type=click.Path(path_type=Path, exists=True, file_okay=False), default=Path())
 def report(write: bool, root: Path) -> int:
     """Make the derived pages: rule pages, JSON Schemas, accuracy and latency tables, parts of the README."""
+    if write:
+        write_summary(root)  # the rules' pages show what it says
     wanted = dict(page for pages in PAGES for page in pages())
     readme = Path("README.md")
     wanted[readme] = filled_readme((root / readme).read_text(encoding="utf-8"))

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from qcmatrix.errors import EXIT_CODES
+from qcmatrix.evidence.summary import lines_of
 from qcmatrix.rules import all_rules
 from qcmatrix.rules.declare import Rule
 
@@ -33,6 +34,7 @@ def rule_page(rule: Rule) -> str:
     lines += [f"## {line}\n" if line in _HEADINGS else line for line in rule.page.splitlines()[1:]]
     lines += ["", "## How it is known", ""]
     lines += [f"- Holds for vLLM {rule.holds}; outcome: {rule.outcome.value}."]
+    lines += [f"- {name}: {text}" for name, text in lines_of(rule.evidence)]
     lines += [f'- {source.level.value}: <{source.url}>: "{source.quote}"' for source in rule.sources]
     text = "\n".join(lines) + "\n"
     while "\n\n\n" in text:
@@ -73,7 +75,21 @@ def _served() -> Iterator[tuple[Path, str]]:
     yield Path("qcmatrix/answers/data/served.jsonl"), served_lines()
 
 
-PAGES: tuple[Callable[[], Iterator[tuple[Path, str]]], ...] = (_rule_pages, _schemas, _accuracy, _latency, _served)
+def _evidence() -> Iterator[tuple[Path, str]]:
+    from qcmatrix.report.evidence import evidence_page, summary_json
+
+    yield Path("reports/evidence.md"), evidence_page()
+    yield Path("qcmatrix/evidence/data/summary.json"), summary_json()
+
+
+PAGES: tuple[Callable[[], Iterator[tuple[Path, str]]], ...] = (
+    _rule_pages,
+    _schemas,
+    _accuracy,
+    _latency,
+    _served,
+    _evidence,
+)
 
 
 def _exit_codes() -> str:

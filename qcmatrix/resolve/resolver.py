@@ -15,6 +15,7 @@ from qcmatrix.launch.launch import Launch
 from qcmatrix.launch.rope import ROPE_KEYS, ROPE_KEYS_EARLY, rope_from, rope_request_by
 from qcmatrix.launch.yarn import SCALING, positions_of
 from qcmatrix.resolve.options import CONVERTED, Facts, Made
+from qcmatrix.versions import Range
 
 __all__ = ["Resolver"]
 
@@ -74,6 +75,10 @@ _SCHEDULER = frozenset(
 )
 
 
+_GONE_BACKENDS: Final = {"pplx": Range("0.17.0"), "naive": Range("0.19.0")}
+"""All-to-all backends that are still a choice and stand for the default: ``vllm/config/parallel.py``."""
+
+
 class Resolver:
     """Resolves launches of one checkpoint on one fleet under one release."""
 
@@ -87,6 +92,7 @@ class Resolver:
         self._rope_keys = ROPE_KEYS_EARLY if release.version in SCALING else ROPE_KEYS
         published = self.architecture.rope_scaling
         self._published = None if published is None else rope_from("config", published, None, None)
+        self._gone_backends = frozenset(name for name, gone in _GONE_BACKENDS.items() if release.version in gone)
         self._facts = Facts(release, self.checkpoint)
         self._base = self._defaults()
 
@@ -135,6 +141,8 @@ class Resolver:
                 convert(value, made, self._facts)
         if launch.env:
             self._from_env(launch.env, made)
+        if made.get("all2all_backend") in self._gone_backends:
+            made["all2all_backend"] = "allgather_reducescatter"
         if not _POSITIONS.isdisjoint(options):
             self._positions(options, made)
         if not _SCHEDULER.isdisjoint(options):

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from qcmatrix.catalogue.releases import Flag, Release, load_release
 from qcmatrix.launch.launch import Launch
+from qcmatrix.launch.values import CONFIGURATION_CLASSES
 
 RELEASES = ("0.10.0", "0.11.0", "0.12.0", "0.20.0", "0.33.0")
 
@@ -57,7 +58,7 @@ def _one(flag: Flag) -> st.SearchStrategy[Any]:
             drawn = st.integers(-1, 10**12)
         case "float":
             drawn = _NUMBERS
-        case "json" if flag.text_allowed:
+        case "json" if flag.text_allowed or flag.dest in CONFIGURATION_CLASSES:
             drawn = _OBJECTS
         case "json":
             drawn = _JSON

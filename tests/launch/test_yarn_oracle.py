@@ -90,7 +90,13 @@ def launch_of(row: dict[str, Any]) -> Launch:
     return Launch(model=row["model"], options=options, env=row.get("env", {}), unknown=tuple(unknown))
 
 
-COMMANDS = [row for row in ROWS if "config" not in row]
+def decided_by_the_cpu(row: dict[str, Any]) -> bool:
+    """A length below one, up to 0.11.0: refused for its batch of 0 tokens, which only the CPU build makes of it."""
+    below_one = row["max_model_len"] is not None and row["max_model_len"] < 1
+    return below_one and parse_version(row["release"]) < parse_version("0.11.1")
+
+
+COMMANDS = [row for row in ROWS if "config" not in row and not decided_by_the_cpu(row)]
 
 
 @pytest.mark.parametrize("row", COMMANDS, ids=lambda row: f"{row['release']}-{row['transformers']}-{row['form']}")

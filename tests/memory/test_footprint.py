@@ -165,7 +165,9 @@ class TestLedger:
         [
             ("30b", "1xH100-80", "0.32.0", {}, "exact: as vLLM 0.32.0's own model code creates them"),
             ("next-fp8", "1xH200", "0.32.0", {}, "less 96 bytes that loading frees"),
-            ("30b", "1xH100-80", "0.31.0", {}, "computed: parameter shapes read from the release's source; the same"),
+            ("30b", "1xH100-80", "0.31.0", {}, "exact: as vLLM 0.31.0's own model code creates them"),
+            ("30b", "1xH100-80", "0.31.1", {}, "computed: parameter shapes read from the release's source; as in"),
+            ("30b-nvfp4", "1xB200", "0.31.0", {}, "computed: parameter shapes read"),
             ("30b", "1xH100-80", "0.32.0", {"quantization": "fp8"}, "computed: parameter shapes read"),
             ("30b-fp8", "1xA100-80", "0.32.0", {}, "computed: parameter shapes read"),
             ("30b", "1xH100-80", "0.32.0", {"cpu_offload_gb": 4.0}, "creates them, less --cpu-offload-gb"),

@@ -308,16 +308,16 @@ def test_length_check_of_hybrid_models_sees_the_length(version: str) -> None:
 
 def test_prefix_caching_of_hybrid_models_by_release() -> None:
     modes = {}
-    for version in ("0.14.1", "0.15.0", "0.25.1", "0.26.0"):
+    for version in ("0.14.1", "0.15.0", "0.27.1", "0.28.0"):
         for asked in (None, False, True):
             (stage,) = kv_layout(QNEXT, tensor_parallel_size=1, version=version, enable_prefix_caching=asked)
             assert stage.state is not None
             modes[version, asked] = stage.state.mode
     assert {key for key, mode in modes.items() if mode == "align"} == {
         ("0.15.0", True),
-        ("0.25.1", True),
-        ("0.26.0", True),
-        ("0.26.0", None),
+        ("0.27.1", True),
+        ("0.28.0", True),
+        ("0.28.0", None),
     }
 
 

@@ -14,7 +14,7 @@ import pytest
 from click.testing import CliRunner
 
 from qcmatrix.catalogue.releases import ReleaseFile
-from qcmatrix.refresh import cli, pypi
+from qcmatrix.refresh import cli, pypi, update
 from qcmatrix.refresh.extract import extract
 from qcmatrix.refresh.interpret import Interpreter
 from qcmatrix.refresh.pypi import Archive, Catalogue, DownloadError, choose, parse_index, unpack
@@ -200,6 +200,11 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     VLLM_FAST: bool = True
     VLLM_PORT: int | None = None
+    VLLM_SPACE: int = 0
+    VLLM_BUFFER: str = "named"
+    VLLM_UNITS: int = 20
+    VLLM_TRACK: bool = False
+    VLLM_BACKEND: str = "x"
 
 def get_port():
     return os.getenv("VLLM_PORT")
@@ -209,8 +214,21 @@ environment_variables = {
     "VLLM_FAST": lambda: os.environ.get("VLLM_FAST") in ("1", None),
     "VLLM_PORT": get_port,
     "VLLM_PICK": env_with_choices("VLLM_PICK", "x", ["x", "y"]),
+    "VLLM_SPACE": lambda: int(os.getenv("VLLM_SPACE", "0")) if "VLLM_SPACE" in os.environ else None,
+    "VLLM_SAMPLER": lambda: bool(int(os.environ["VLLM_SAMPLER"])) if "VLLM_SAMPLER" in os.environ else True,
+    "VLLM_BUFFER": get_env_or_set_default("VLLM_BUFFER", make_name),
+    "VLLM_UNITS": lambda: int(os.getenv("VLLM_UNITS", "64" if torch.version.hip else "20")),
+    "VLLM_TRACK": lambda: (os.environ.get("VLLM_TRACK", None) or "0") == "1",
+    "VLLM_BACKEND": env_with_choices("VLLM_BACKEND", None, ["x"]),
     "CUDA_HOME": lambda: os.environ.get("CUDA_HOME"),
 }
+"""
+SERVE = """
+class ServeSubcommand:
+    def subparser_init(self, subparsers):
+        serve_parser = make_arg_parser(subparsers.add_parser(self.name))
+        serve_parser.add_argument("--grpc", action="store_true", default=False, help="Over gRPC.")
+        return serve_parser
 """
 FILES = {
     "__init__.py": "",
@@ -218,6 +236,7 @@ FILES = {
     "config/names.py": NAMES,
     "engine/arg_utils.py": ARG_UTILS,
     "entrypoints/openai/cli_args.py": CLI_ARGS,
+    "entrypoints/cli/serve.py": SERVE,
     "envs.py": ENVS,
     "utils/argparse_utils.py": 'class FlexibleArgumentParser:\n    _inverse = "--optimization-level"\n',
     "v1/worker/gpu_worker.py": "x = 1\n",
@@ -277,6 +296,7 @@ def release(tmp_path_factory: pytest.TempPathFactory) -> ReleaseFile:
         ("chosen", {"choices": ("u", "v", "w")}),
         ("spec", {"type": "json", "none_allowed": True}),
         ("computed", {"type": "int", "default": None}),
+        ("grpc", {"type": "bool", "default": False, "group": ""}),
         ("enable_log_requests", {"type": "bool", "negations": ("--no-enable-log-requests",), "group": ""}),
         ("tool_call_parser", {"known": ("alpha", "hermes"), "group": "Frontend"}),
         ("middleware", {"repeatable": True, "nargs": None, "default": []}),
@@ -296,7 +316,18 @@ def test_positionals_are_no_flags(release: ReleaseFile) -> None:
 
 
 def test_surface(release: ReleaseFile) -> None:
-    assert release.environment == {"VLLM_COUNT": "7", "VLLM_FAST": "1", "VLLM_PICK": "x", "VLLM_PORT": None}
+    assert release.environment == {
+        "VLLM_BACKEND": None,
+        "VLLM_BUFFER": None,
+        "VLLM_COUNT": "7",
+        "VLLM_FAST": "1",
+        "VLLM_PICK": "x",
+        "VLLM_PORT": None,
+        "VLLM_SAMPLER": "1",
+        "VLLM_SPACE": None,
+        "VLLM_TRACK": "0",
+        "VLLM_UNITS": "20",
+    }
     assert release.tool_parsers == {"alpha": "Alpha", "hermes": "Hermes"}
     assert release.reasoning_parsers == {"r1": "R1", "r2": "R1", "r3": "R3"}
     assert release.gpu_memory_utilization == 0.9
@@ -527,7 +558,7 @@ def test_no_list_of_releases(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(_project: str) -> tuple[Archive, ...]:
         raise DownloadError("no answer")
 
-    monkeypatch.setattr(cli, "fetch_index", refuse)
+    monkeypatch.setattr(update, "fetch_index", refuse)
     result = CliRunner().invoke(cli.main, ["releases"])
     assert result.exit_code == 2
     assert "no answer" in result.stderr
