@@ -22,6 +22,7 @@ ROWS: tuple[tuple[str, ...], ...] = (
     ("evidence",),
     ("refresh",),
     ("launch",),
+    ("documents",),
     ("deployment",),
     ("resolve",),
     ("memory", "latency"),
