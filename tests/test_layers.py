@@ -32,6 +32,7 @@ ROWS: tuple[tuple[str, ...], ...] = (
     ("planner",),
     ("answers",),
     ("matrix",),
+    ("lint",),
     ("probe",),
     ("report",),
     ("cli",),

@@ -20,7 +20,7 @@ _VARIABLE = re.compile(r"\$\$|\$\{(\w+)(?::?-([^{}]*))?\}|\$(\w+)")
 def read_compose(text: str, root: MappingNode) -> list[FoundCommand]:
     """The servers of all services.
 
-    ``${NAME:-default}`` takes its default; ``${NAME}`` is set outside of the file and stays unknown. ``$$`` is a dollar.
+    ``${NAME:-default}`` takes its default, ``${NAME}`` is set outside of the file and stays unknown, ``$$`` is a dollar.
     """
     services = Tree(text, root).tree("services")
     found: list[FoundCommand] = []
@@ -73,7 +73,7 @@ def _filled(text: Mapped) -> tuple[Mapped, bool]:
 def _interpolated(word: FoundWord) -> FoundWord:
     if "$" not in word.text:
         return word
-    text, known = _filled(Mapped(word.text, [word.start] * len(word.text)))
+    text, known = _filled(Mapped.whole(word.text, word.start))
     return msgspec.structs.replace(word, text=text.text, resolved=known)
 
 

@@ -41,7 +41,9 @@ class Container(msgspec.Struct, frozen=True):
         if script is not None:
             mapped = mapped_scalar(text, script.text, script.start, script.stop)
             filled = mapped if self.fill is None else self.fill(mapped)[0]
-            return [self._in(command) for command in read_shell(filled)]
+            # in a block scalar a script is written as in a file; in quotes it would have to be quoted once more
+            block = text[script.start : script.start + 1] in ("|", ">")
+            return [self._in(command if block else _in_quotes(command)) for command in read_shell(filled)]
         given = tuple(map(self._filled, given))
         image = self.image.text if self.image is not None else ""
         if self.entrypoint is None or (self.entrypoint and self.entrypoint[0].text.startswith("-")):
@@ -60,7 +62,7 @@ class Container(msgspec.Struct, frozen=True):
     def _filled(self, word: FoundWord) -> FoundWord:
         if self.fill is None or "$" not in word.text:
             return word
-        text, known = self.fill(Mapped(word.text, [word.start] * len(word.text)))
+        text, known = self.fill(Mapped.whole(word.text, word.start))
         return msgspec.structs.replace(word, text=text.text, resolved=known and "{{" not in text.text)
 
     def _behind_image(self, given: Sequence[FoundWord]) -> list[FoundWord]:
@@ -86,6 +88,11 @@ class Container(msgspec.Struct, frozen=True):
             gpus=self.gpus,
             open_ended=command.open_ended or self.open_ended,
         )
+
+
+def _in_quotes(command: FoundCommand) -> FoundCommand:
+    words = tuple(msgspec.structs.replace(word, quoting=Quoting.SHELL_IN_QUOTES) for word in command.words)
+    return msgspec.structs.replace(command, words=words)
 
 
 def _script_of(given: Sequence[FoundWord]) -> FoundWord | None:

@@ -43,6 +43,8 @@ def kind_of(path: str, text: str = "") -> str | None:
     head = text[:4000]
     if _SHEBANG.match(head):
         return "shell"
+    if re.search(r"^[ \t]*(?:```|~~~)", text, re.MULTILINE):
+        return "markdown"
     if re.search(r"^\[(?:Service|Unit)\]", head, re.MULTILINE):
         return "systemd"
     if re.search(r"^(?:apiVersion|services):", head, re.MULTILINE):

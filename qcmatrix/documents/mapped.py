@@ -13,13 +13,17 @@ __all__ = ["Mapped"]
 
 
 class Mapped:
-    """``text`` and the document's offset of every character of it."""
+    """``text``, and for every character of it where its source begins (``at``) and ends (``to``) in the document."""
 
-    __slots__ = ("at", "text")
+    __slots__ = ("at", "text", "to")
 
-    def __init__(self, text: str, at: Sequence[int]) -> None:
+    def __init__(self, text: str, at: Sequence[int], to: Sequence[int] | None = None) -> None:
         self.text = text
-        self.at = at  # as long as the text; a range where nothing has moved
+        self.at = at  # both as long as the text; ranges where nothing has moved
+        if to is not None:
+            self.to = to
+        else:
+            self.to = range(at.start + 1, at.stop + 1) if isinstance(at, range) else [place + 1 for place in at]
 
     @classmethod
     def whole(cls, text: str, start: int = 0) -> Mapped:
@@ -30,25 +34,27 @@ class Mapped:
         return len(self.text)
 
     def __getitem__(self, part: slice) -> Mapped:
-        return Mapped(self.text[part], self.at[part])
+        return Mapped(self.text[part], self.at[part], self.to[part])
 
     def __add__(self, other: Mapped) -> Mapped:
         if not self.text:
             return other
         if not other.text:
             return self
-        return Mapped(self.text + other.text, [*self.at, *other.at])
+        return Mapped(self.text + other.text, [*self.at, *other.at], [*self.to, *other.to])
 
     def span(self, start: int, stop: int) -> tuple[int, int]:
         """The document's [start, stop) of the characters [start, stop) of this text, of which there is at least one."""
-        return self.at[start], self.at[stop - 1] + 1
+        return self.at[start], self.to[stop - 1]
 
     def replaced(self, pattern: re.Pattern[str], value: Callable[[re.Match[str]], str]) -> Mapped:
-        """Every match of ``pattern`` replaced; all of a replacement stands where the match began."""
+        """Every match of ``pattern`` replaced; all of a replacement stands where the match stood."""
         made, position = Mapped("", ()), 0
         for found in pattern.finditer(self.text):
             text = value(found)
             if text != found[0]:
-                made += self[position : found.start()] + Mapped(text, [self.at[found.start()]] * len(text))
+                start, stop = self.span(found.start(), found.end())
+                here = Mapped(text, [start] * len(text), [stop] * len(text))
+                made += self[position : found.start()] + here
                 position = found.end()
         return made + self[position : len(self.text)] if position else self

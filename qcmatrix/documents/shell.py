@@ -379,16 +379,19 @@ def _split(word: _Word) -> Iterator[_Word]:
     """The words of an unquoted variable: quotes in its value are ordinary characters, as for the shell."""
     for found in re.finditer(r"\S+", word.value.text):
         part = word.value[found.start() : found.end()]
-        yield _Word(part, (part.at[0], part.at[-1] + 1), resolved=word.resolved or "$" not in part.text)
+        yield _Word(part, part.span(0, len(part)), resolved=word.resolved or "$" not in part.text)
 
 
 def _unescaped(mapped: Mapped, *, quoted: bool = False) -> Mapped:
     """Without backslashes; within double quotes only those that escape something there."""
     if "\\" not in mapped.text:
         return mapped
-    text, at = [], []
+    text: list[str] = []
+    at: list[int] = []
+    to: list[int] = []
     position = 0
     while position < len(mapped.text):
+        first = position
         character = mapped.text[position]
         following = mapped.text[position + 1 : position + 2]
         if character == "\\" and following and (not quoted or following in '"\\$`\n\r'):
@@ -398,9 +401,10 @@ def _unescaped(mapped: Mapped, *, quoted: bool = False) -> Mapped:
                 continue
             character = following
         text.append(character)
-        at.append(mapped.at[position])
+        at.append(mapped.at[first])
+        to.append(mapped.to[position])
         position += 1
-    return Mapped("".join(text), at)
+    return Mapped("".join(text), at, to)
 
 
 @lru_cache(maxsize=1)

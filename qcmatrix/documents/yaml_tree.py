@@ -135,16 +135,19 @@ def mapped_scalar(text: str, value: str, start: int, stop: int) -> Mapped:
     elif style in ("'", '"'):
         position = start + 1
     at: list[int] = []
+    to: list[int] = []
     for character in value:
         found = _next(text, position, stop, character, quoted=style == '"')
         if found is None:
             if character == "\n" and position >= stop:  # the end that a block scalar adds
                 at.append(max(start, stop - 1))
+                to.append(stop)
                 continue
-            return Mapped(value, [start] * len(value))
+            return Mapped(value, [start] * len(value), [stop] * len(value))
         place, position = found
         at.append(place)
-    return Mapped(value, at)
+        to.append(max(place + 1, position if character not in " \n" else place + 1))
+    return Mapped(value, at, to)
 
 
 def _next(text: str, position: int, stop: int, character: str, *, quoted: bool) -> tuple[int, int] | None:
