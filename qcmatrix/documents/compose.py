@@ -20,7 +20,7 @@ _VARIABLE = re.compile(r"\$\$|\$\{(\w+)(?::?-([^{}]*))?\}|\$(\w+)")
 def read_compose(text: str, root: MappingNode) -> list[FoundCommand]:
     """The servers of all services.
 
-    ``${NAME:-default}`` takes its default, ``${NAME}`` is set outside of the file and stays unknown, ``$$`` is a dollar.
+    ``${NAME:-default}`` takes its default, ``${NAME}`` is set outside of the file and stays unknown, ``$$`` is `$`.
     """
     services = Tree(text, root).tree("services")
     found: list[FoundCommand] = []
