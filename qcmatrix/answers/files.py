@@ -14,7 +14,6 @@ from qcmatrix.launch.secrets import redact_argv, scrub, secret_values
 from qcmatrix.lint.edits import edits_for
 from qcmatrix.lint.judge import FileFinding, Judged
 from qcmatrix.lint.run import FileReport
-from qcmatrix.rules.declare import Severity
 
 __all__ = ["FILES_SCHEMA", "FilesAnswer", "files_answer", "github_annotations", "sarif"]
 
@@ -189,7 +188,7 @@ def github_annotations(answer: FilesAnswer) -> Iterator[str]:
         if file.problem is not None:
             yield f"::error file={_property(file.path)}::{_data(file.problem)}"
     for file, finding in _shown(answer):
-        if finding.severity == Severity.INFO:
+        if finding.severity == "info":
             continue
         region = finding.region
         text = finding.because + (f"\nfix: {finding.fix.text}" if finding.fix is not None else "")

@@ -143,14 +143,11 @@ def _text(reports: Iterable[FileReport]) -> Iterator[str]:
         files += 1
         if report.document is None:
             unreadable += 1
-            problem = report.problem
-            yield from style.wrapped(
-                f"{style.paint_severity('error', 'error')}: {problem.what if problem else report.path}",
-                first="",
-                rest="  ",
-            )
-            for note in problem.notes if problem else ():
-                yield from style.wrapped(note, first="  = ", rest="    ")
+            problem = report.problem or FileProblem(report.path)
+            head = style.paint_severity("error", "error")
+            yield from style.wrapped(f"{head}: {problem.what}", first="", rest="  ")
+            for advice in problem.notes:
+                yield from style.wrapped(advice, first="  = ", rest="    ")
             yield ""
             continue
         for note in report.document.notes:
