@@ -18,6 +18,7 @@ __all__ = ["cli", "main"]
 _COMMANDS = {
     "suggest": "qcmatrix.cli.suggest",
     "check": "qcmatrix.cli.check",
+    "upgrade": "qcmatrix.cli.upgrade",
     "rule": "qcmatrix.cli.show",
     "rules": "qcmatrix.cli.show",
     "models": "qcmatrix.cli.show",

@@ -28,7 +28,7 @@ from qcmatrix.lint.settings import Settings, find_settings
 from qcmatrix.lint.subject import Wishes
 from qcmatrix.rules.declare import Severity
 
-__all__ = ["check_files"]
+__all__ = ["check_files", "write_text"]
 
 
 def check_files(
@@ -85,7 +85,7 @@ def _mend(paths: Sequence[str], wishes: Wishes, settings: Settings, *, write: bo
             text = read_text(path)
             result = mend(path, text, wishes, settings, unsafe=unsafe)
             if write and result.after != text:
-                _write(path, result.after)
+                write_text(path, result.after)
         except FileProblem as problem:
             if named:
                 problems += 1
@@ -111,7 +111,7 @@ def _mend(paths: Sequence[str], wishes: Wishes, settings: Settings, *, write: bo
     return int(ExitCode.FINDINGS if any(result.report.fails for result in mended) else ExitCode.OK)
 
 
-def _write(path: str, text: str) -> None:
+def write_text(path: str, text: str) -> None:
     """The whole file or nothing: written beside it and moved into its place, mode kept."""
     file = Path(path).resolve()  # a link stays one
     try:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import msgspec
 
 from qcmatrix.errors import UserError
@@ -39,16 +41,28 @@ class Mended(msgspec.Struct, frozen=True):
     """Of the text after."""
 
 
-def mend(path: str, text: str, wishes: Wishes, settings: Settings, *, unsafe: bool = False) -> Mended:
-    """``text`` with every fix that may be applied: errors and warnings; with ``unsafe`` also those that change what the
-    server does for its clients."""
+def _whatever_matters(_judged: Judged, finding: FileFinding) -> bool:
+    return finding.severity is not Severity.INFO
+
+
+def mend(
+    path: str,
+    text: str,
+    wishes: Wishes,
+    settings: Settings,
+    *,
+    unsafe: bool = False,
+    wanted: Callable[[Judged, FileFinding], bool] = _whatever_matters,
+) -> Mended:
+    """``text`` with every fix that may be applied; with ``unsafe`` also those that change what the server does for its
+    clients. ``wanted`` says which findings are to be mended: errors and warnings when it is left out."""
     done: list[Mending] = []
     left: dict[str, None] = {}
     current = text
     report = lint_text(path, current, wishes, settings)
     refused: set[tuple[str, int]] = set()
     while len(done) < _MOST:
-        step = _step(report, current, wishes, settings, unsafe, refused, left)
+        step = _step(report, current, wishes, settings, unsafe, wanted, refused, left)
         if step is None:
             break
         current, mending, report = step
@@ -62,6 +76,7 @@ def _step(
     wishes: Wishes,
     settings: Settings,
     unsafe: bool,
+    wanted: Callable[[Judged, FileFinding], bool],
     refused: set[tuple[str, int]],
     left: dict[str, None],
 ) -> tuple[str, Mending, FileReport] | None:
@@ -72,7 +87,7 @@ def _step(
     for index, judged in enumerate(report.judged):
         for finding in judged.findings:
             offer = finding.offer
-            if offer is None or finding.severity is Severity.INFO or (finding.rule, index) in refused:
+            if offer is None or not wanted(judged, finding) or (finding.rule, index) in refused:
                 continue
             line = document.place(finding.start)[0]
             if not offer.fix.safe and not unsafe:
