@@ -31,6 +31,7 @@ ROWS: tuple[tuple[str, ...], ...] = (
     ("fixes",),
     ("lint",),
     ("upgrade",),
+    ("clients",),
     ("planner",),
     ("answers",),
     ("matrix",),

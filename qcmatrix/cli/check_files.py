@@ -17,6 +17,7 @@ from qcmatrix.catalogue.fleets import parse_fleet
 from qcmatrix.catalogue.models import resolve_model
 from qcmatrix.catalogue.releases import load_release
 from qcmatrix.cli import text as style
+from qcmatrix.clients.run import with_clients
 from qcmatrix.documents.files import read_text, walk
 from qcmatrix.documents.found import Document
 from qcmatrix.errors import ExitCode, FileProblem, RequestError
@@ -54,7 +55,7 @@ def check_files(
         if output != "text":
             raise RequestError(f"--{'fix' if fix else 'diff'} prints text", "leave --format out")
         return _mend(paths, wishes, settings, write=fix, unsafe=unsafe)
-    reports = tuple(lint(paths, wishes, settings))
+    reports = with_clients(paths, tuple(lint(paths, wishes, settings)), settings)
     if output == "text":
         for line in _text(reports):
             click.echo(line)
@@ -153,8 +154,10 @@ def _text(reports: Iterable[FileReport]) -> Iterator[str]:
         for note in report.document.notes:
             yield f"{report.path}:{report.document.place(note.start)[0]}: {note.text}"
         for finding in report.own:
-            errors += 1
+            errors += finding.severity is Severity.ERROR
+            warnings += finding.severity is Severity.WARNING
             yield from _finding(report.document, None, finding)
+            yield ""
         for judged in report.judged:
             commands += 1
             shown = [finding for finding in judged.findings if finding.severity is not Severity.INFO]

@@ -54,8 +54,10 @@ def kind_of(path: str, text: str = "") -> str | None:
     return None
 
 
-def walk(paths: Iterable[str]) -> Iterator[tuple[str, bool]]:
+def walk(paths: Iterable[str], *, also: tuple[str, ...] = ()) -> Iterator[tuple[str, bool]]:
     """The files that ``paths`` mean, and whether each was named itself; folders are searched, hidden ones left out.
+
+    In folders, only names that may hold a command are taken, and those that end in one of ``also``.
 
     Raises:
         FileProblem: a path that is not there.
@@ -74,7 +76,7 @@ def walk(paths: Iterable[str]) -> Iterator[tuple[str, bool]]:
             folders[:] = sorted(name for name in folders if name not in _SKIPPED_FOLDERS)
             for name in sorted(files):
                 file = str(Path(folder) / name)
-                if file not in seen and _may_hold_commands(name):
+                if file not in seen and (_may_hold_commands(name) or name.endswith(also)):
                     seen.add(file)
                     yield file, False
 

@@ -16,6 +16,7 @@ from qcmatrix.lint.judge import FileFinding, Judged, judge_document
 from qcmatrix.lint.settings import Settings
 from qcmatrix.lint.subject import Wishes
 from qcmatrix.lint.suppress import suppressed
+from qcmatrix.rules.declare import Severity
 
 __all__ = ["FileReport", "lint", "lint_text"]
 
@@ -29,13 +30,15 @@ class FileReport(msgspec.Struct, frozen=True):
     document: Document | None
     judged: tuple[Judged, ...] = ()
     own: tuple[FileFinding, ...] = ()
-    """Findings about the file itself: suppressions."""
+    """Findings about the file itself: its suppressions, and what it tells clients."""
     problem: FileProblem | None = None
 
     @property
     def fails(self) -> bool:
         """Is there anything that must be mended?"""
-        return bool(self.own) or any(each.fails for each in self.judged)
+        return any(finding.severity is Severity.ERROR for finding in self.own) or any(
+            each.fails for each in self.judged
+        )
 
 
 def lint(paths: Iterable[str], wishes: Wishes, settings: Settings) -> Iterator[FileReport]:
