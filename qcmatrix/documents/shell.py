@@ -7,10 +7,8 @@ defaults, arrays); what depends on a condition, an argument or another program s
 from __future__ import annotations
 
 import re
-from bisect import bisect_right
 from collections.abc import Iterator
 from functools import lru_cache
-from itertools import accumulate
 from typing import TYPE_CHECKING
 
 from qcmatrix.documents.found import FoundCommand, FoundWord, Note, Quoting
@@ -28,7 +26,7 @@ _PLACEHOLDER = re.compile(r"(?<![\w<>&])<(?=[A-Za-z_])[\w./ -]{1,60}>(?![\w>&])"
 """``<model>``: what a reader of documentation shall fill in; the shell would take it for a redirection."""
 _TEMPLATE = re.compile(r"\{\{.*?\}\}|\{%.*?%\}")
 _PROMPT = re.compile(r"^[ \t]*(?:\([\w.-]+\)[ \t]*)?(?:[\w.-]+@[\w.:~/-]+)?[$%>#][ \t]+(?=\S)", re.MULTILINE)
-_ASSIGNMENT = re.compile(r"[A-Za-z_]\w*=")
+_FOREIGN = re.compile(r"[^\t\n\r\x20-\x7e]")
 _DEPTH = 6  # scripts within quotes within scripts
 _LARGEST = 4_000_000  # characters of one script that is taken apart
 _TALK = frozenset({"echo", "printf", "pip", "pip3", "uv", "apt", "apt-get", "grep", "pkill", "pgrep", "kill", "which",
@@ -92,8 +90,9 @@ class _Script:
         self.holes = [found.span() for found in (*_PLACEHOLDER.finditer(text), *_TEMPLATE.finditer(text))]
         for start, stop in self.holes:
             text = text[:start] + "_" * (stop - start) + text[stop:]
-        self.code = text.encode("utf-8", "replace")
-        self._starts = None if text.isascii() else [0, *accumulate(len(c.encode("utf-8", "replace")) for c in text)]
+        # The grammar's scanner (tree-sitter-bash 0.25.1) reads beyond a table, and dies, on `{` before a character far
+        # beyond ASCII. What such characters are does not matter to the structure; bytes count characters then, too.
+        self.code = _FOREIGN.sub("x", text).encode("ascii")
 
     def commands(self) -> list[FoundCommand]:
         """All of them."""
@@ -121,11 +120,8 @@ class _Script:
 
     # Words
 
-    def _offset(self, byte: int) -> int:
-        return byte if self._starts is None else bisect_right(self._starts, byte) - 1
-
     def _extent(self, node: Node) -> tuple[int, int]:
-        return self._offset(node.start_byte), self._offset(node.end_byte)
+        return node.start_byte, node.end_byte
 
     def _mapped(self, node: Node) -> Mapped:
         start, stop = self._extent(node)
@@ -173,7 +169,7 @@ class _Script:
 
     def _named(self, node: Node) -> tuple[str, bool, bool]:
         """Of an expansion: the variable's name, whether all of an array is meant, whether nothing else is done."""
-        text = self.code[node.start_byte : node.end_byte].decode("utf-8", "replace")
+        text = self.code[node.start_byte : node.end_byte].decode("ascii")
         if found := re.fullmatch(r"\$\{?(\w+|[@*])\}?", text):
             return found[1], False, True
         if found := re.fullmatch(r"\$\{(\w+)\[[@*]\]\}", text):
@@ -247,7 +243,7 @@ class _Script:
         name_node, value_node = node.child_by_field_name("name"), node.child_by_field_name("value")
         if name_node is None or name_node.type != "variable_name":
             return
-        name = self.code[name_node.start_byte : name_node.end_byte].decode("utf-8", "replace")
+        name = self.code[name_node.start_byte : name_node.end_byte].decode("ascii")
         words = self._value(value_node)
         operator = self.code[name_node.end_byte : name_node.end_byte + 2]
         before = self.variables.get(name)
@@ -287,7 +283,7 @@ class _Script:
                 self._assign(child, sure=sure)
                 name_node = child.child_by_field_name("name")
                 if exports and name_node is not None:
-                    name = self.code[name_node.start_byte : name_node.end_byte].decode("utf-8", "replace")
+                    name = self.code[name_node.start_byte : name_node.end_byte].decode("ascii")
                     word = self._value(child.child_by_field_name("value"))[0]
                     self.exported[name] = self._env_word(child, word, sure=sure)
 
@@ -303,7 +299,7 @@ class _Script:
             if child.type == "variable_assignment":
                 name_node = child.child_by_field_name("name")
                 if name_node is not None:
-                    name = self.code[name_node.start_byte : name_node.end_byte].decode("utf-8", "replace")
+                    name = self.code[name_node.start_byte : name_node.end_byte].decode("ascii")
                     env[name] = self._env_word(child, self._value(child.child_by_field_name("value"))[0])
             elif child.is_named and child.type not in ("file_redirect", "heredoc_redirect", "herestring_redirect"):
                 words.extend(self._words(child.children[0] if child.type == "command_name" else child))
@@ -314,6 +310,8 @@ class _Script:
         command = self._server(words, env, open_ended=open_ended, after=node)
         if command is not None:
             yield command
+            return
+        if words[0].value.text.rpartition("/")[2] in _TALK:
             return
         for word in words:
             if any(blank in word.value.text for blank in " \n") and mentions_vllm(word.value.text):
