@@ -44,8 +44,11 @@ class Mapped:
         return Mapped(self.text + other.text, [*self.at, *other.at], [*self.to, *other.to])
 
     def span(self, start: int, stop: int) -> tuple[int, int]:
-        """The document's [start, stop) of the characters [start, stop) of this text, of which there is at least one."""
-        return self.at[start], self.to[stop - 1]
+        """The document's [start, stop) of the characters [start, stop) of this text."""
+        if start < stop:
+            return self.at[start], self.to[stop - 1]
+        place = self.at[start] if start < len(self.at) else self.to[-1] if self.to else 0
+        return place, place
 
     def replaced(self, pattern: re.Pattern[str], value: Callable[[re.Match[str]], str]) -> Mapped:
         """Every match of ``pattern`` replaced; all of a replacement stands where the match stood."""

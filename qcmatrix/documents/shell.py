@@ -130,6 +130,8 @@ class _Script:
     def _words(self, node: Node) -> list[_Word]:
         """What ``node`` expands to: one word, or those of an array or of an unquoted variable."""
         start, stop = self._extent(node)
+        if start == stop:  # what the grammar misses behind a mistake
+            return []
         span = self.source.span(start, stop)
         spliced = self._spliced(node)
         if spliced is not None:
