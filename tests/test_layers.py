@@ -26,6 +26,7 @@ ROWS: tuple[tuple[str, ...], ...] = (
     ("deployment",),
     ("resolve",),
     ("memory", "latency"),
+    ("startup_log",),
     ("rules",),
     ("assess",),
     ("fixes",),

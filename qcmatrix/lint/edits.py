@@ -15,7 +15,7 @@ import msgspec
 
 from qcmatrix.documents.found import FoundCommand, FoundWord, Quoting
 from qcmatrix.launch.command import Form
-from qcmatrix.launch.launch import Launch
+from qcmatrix.launch.launch import Launch, Span
 from qcmatrix.launch.render import render_groups
 from qcmatrix.lint.subject import Subject
 from qcmatrix.rules.declare import Fix
@@ -75,8 +75,11 @@ class _Writer:
             span = self.subject.parsed.spans.get(dest)
             if span is not None:
                 removed.update(range(span.start, span.stop))
+        known = {index for span in self._spans() for index in range(span.start, span.stop)}
         for text in fix.drop_words:
-            removed.update(index for index, word in enumerate(self.subject.words) if word == text)
+            removed.update(
+                index for index, word in enumerate(self.subject.words) if word == text and index not in known
+            )
         added: list[tuple[str, ...]] = []
         for dest, value in fix.set.items():
             groups = self._rendered(dest, value)
@@ -90,6 +93,14 @@ class _Writer:
                 added += groups
         yield from self._removed(removed, added)
         yield from self._environment(fix)
+
+    def _spans(self) -> Iterator[Span]:
+        """Of what the release knows: a word that goes is none of these, though it may read the same."""
+        parsed = self.subject.parsed
+        yield from parsed.spans.values()
+        yield from parsed.env_spans.values()
+        if parsed.model_span is not None:
+            yield parsed.model_span
 
     def _rendered(self, dest: str, value: object) -> list[tuple[str, ...]]:
         _, groups = render_groups(Launch("", {dest: value}), self.subject.release)

@@ -47,7 +47,7 @@ def suppressed(document: Document, judged: Sequence[Judged]) -> tuple[tuple[Judg
     ]
     if not comments:
         return tuple(judged), ()
-    commands = [(_first(each), _last(each)) for each in judged]
+    commands = [(_first(each), _last(document, each)) for each in judged]
     kept = []
     for each, (first, last) in zip(judged, commands, strict=True):
         silenced = [comment for comment in comments if _target(comment, commands) == (first, last)]
@@ -70,9 +70,11 @@ def _first(judged: Judged) -> int:
     return judged.subject.command.start
 
 
-def _last(judged: Judged) -> int:
+def _last(document: Document, judged: Judged) -> int:
+    """The end of the line that the command ends on: a comment behind it is about it."""
     own = [word.stop for word in judged.subject.command.words if word.own]
-    return max(own, default=judged.subject.command.words[-1].stop)
+    end = document.text.find("\n", max(own, default=judged.subject.command.words[-1].stop))
+    return len(document.text) if end < 0 else end
 
 
 def _faults(comment: _Comment) -> list[FileFinding]:
