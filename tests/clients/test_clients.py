@@ -16,6 +16,11 @@ SERVER = (
     "vllm serve Qwen/Qwen3-Coder-30B-A3B-Instruct-FP8 --served-model-name qwen3-coder --port 30000 "
     "--max-model-len 131072 --enable-auto-tool-choice --tool-call-parser qwen3_coder"
 )
+ZED_MODELS = """{// a comment
+"language_models": {"openai_compatible": {"v": {"api_url": "http://localhost:30000/v1",
+"available_models": [{"name": "qwen3-coder", "max_tokens": 262144}]}}}}"""
+ZED_PREDICTION = """{"edit_predictions": {"open_ai_compatible_api": {
+"api_url": "http://localhost:30000/v1/completions", "model": "qwen3-coder", "prompt_format": "qwen"}}}"""
 CONTINUE = """\
 name: x
 version: 0.0.1
@@ -115,13 +120,11 @@ def test_stop_strings_are_limited_from_0_28_on_and_the_server_may_take_more() ->
         ('{"llama-vscode.endpoint": "http://localhost:30000"}', {"client-needs-infill"}),
         ('{"llama-vscode.endpoint": "http://localhost:30000", "llama-vscode.use_openai_endpoint": true,}', set()),
         (
-            '{// a comment\n"language_models": {"openai_compatible": {"v": {"api_url": "http://localhost:30000/v1",'
-            '"available_models": [{"name": "qwen3-coder", "max_tokens": 262144}]}}}}',
+            ZED_MODELS,
             {"client-context-over-server"},
         ),
         (
-            '{"edit_predictions": {"open_ai_compatible_api": {"api_url": "http://localhost:30000/v1/completions",'
-            '"model": "qwen3-coder", "prompt_format": "qwen"}}}',
+            ZED_PREDICTION,
             set(),
         ),
     ],

@@ -30,7 +30,7 @@ def texts(script: str) -> list[str]:
         ("vllm serve m \\\r\n  --a 1\r\n", "vllm serve m --a 1"),
         ("TP=8\nvllm serve m -tp $TP", "vllm serve m -tp 8"),
         ("TP=8\nvllm serve m -tp=${TP}", "vllm serve m -tp=8"),
-        ('M="org/model"; vllm serve "$M" --served-model-name "$M-x"', "vllm serve org/model --served-model-name org/model-x"),
+        ('M="o/m"; vllm serve "$M" --served-model-name "$M-x"', "vllm serve o/m --served-model-name o/m-x"),
         ("vllm serve m --max-model-len ${LEN:-4096}", "vllm serve m --max-model-len 4096"),
         ("A=(--a 1 --b)\nA+=(--c)\nvllm serve m ${A[@]}", "vllm serve m --a 1 --b --c"),
         ('EXTRA="--a 1"\nEXTRA="$EXTRA --b 2"\nvllm serve m $EXTRA', "vllm serve m --a 1 --b 2"),
@@ -43,11 +43,11 @@ def texts(script: str) -> list[str]:
         ("tmux new -d -s x \"vllm serve m --a '1 2'\"", "vllm serve m --a '1 2'"),
         ("ssh host 'cd /x; vllm serve m'", "vllm serve m"),
         ("uv run --with vllm==0.11.0 vllm serve m", "uv run --with vllm==0.11.0 vllm serve m"),
-        ("python3 -m vllm.entrypoints.openai.api_server --model m", "python3 -m vllm.entrypoints.openai.api_server --model m"),
+        ("python -m vllm.entrypoints.openai.api_server -tp 2", "python -m vllm.entrypoints.openai.api_server -tp 2"),
         ("if true; then\n  vllm serve m --a\nfi", "vllm serve m --a"),
         ("serve() {\n  vllm serve m --a\n}\nserve", "vllm serve m --a"),
         ("cat > run.sh <<'EOF'\nvllm serve m --a 1\nEOF\n", "vllm serve m --a 1"),
-        ("docker run --gpus all vllm/vllm-openai:v0.11.0 --model m", "docker run --gpus all vllm/vllm-openai:v0.11.0 --model m"),
+        ("docker run -d vllm/vllm-openai:v0.11.0 --model m", "docker run -d vllm/vllm-openai:v0.11.0 --model m"),
         ("vllm serve m # a comment --a", "vllm serve m"),
     ],
 )  # fmt: skip
@@ -94,8 +94,13 @@ def test_what_cannot_be_known_is_said_to_be_unknown(script: str, unknown: str) -
 
 @pytest.mark.parametrize(
     "script",
-    ['vllm serve m "$@"', "vllm serve m $*", "if x; then A+=(--b); fi\nvllm serve m ${A[@]}", 'A=(--a)\nif x; then A+=(--b); fi\nvllm serve m "${A[@]}"'],
-)  # fmt: skip
+    [
+        'vllm serve m "$@"',
+        "vllm serve m $*",
+        "if x; then A+=(--b); fi\nvllm serve m ${A[@]}",
+        'A=(--a)\nif x; then A+=(--b); fi\nvllm serve m "${A[@]}"',
+    ],
+)
 def test_a_command_that_takes_more_from_outside_is_open_ended(script: str) -> None:
     assert only(script).open_ended
 

@@ -14,6 +14,7 @@ from qcmatrix.lint.settings import Settings
 from qcmatrix.lint.subject import Wishes
 
 FP8 = "Qwen/Qwen3-Coder-480B-A35B-Instruct-FP8"
+COMPOSE = "services:\n  v:\n    image: vllm/vllm-openai:v0.28.0\n"
 
 
 def wishes(release: str = "0.33.0", fleet: str = "8xH200") -> Wishes:
@@ -65,8 +66,7 @@ def test_the_rest_of_the_file_stays_byte_for_byte() -> None:
         ),
         (
             "compose.yaml",
-            f"services:\n  v:\n    image: vllm/vllm-openai:v0.28.0\n    command:\n      - --model={FP8}\n"
-            "      - --tensor-parallel-size=8\n",
+            f"{COMPOSE}    command:\n      - --model={FP8}\n      - --tensor-parallel-size=8\n",
             ["+      - --enable-expert-parallel"],
         ),
         (

@@ -68,6 +68,8 @@ def test_nothing_changes_between_a_release_and_itself() -> None:
 
 def test_memory_before_and_after() -> None:
     before, after = only(upgraded(f"vllm serve {FP8} -tp 8 --enable-expert-parallel", "0.10.0", "0.33.0")).footprints
-    assert before is not None and before.footprint is not None
-    assert after is not None and after.footprint is not None
+    assert before is not None
+    assert after is not None
+    assert before.footprint is not None
+    assert after.footprint is not None
     assert after.footprint.kv_gib.mid > before.footprint.kv_gib.mid  # 0.92 of the card instead of 0.90
