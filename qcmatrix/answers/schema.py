@@ -194,11 +194,19 @@ class CheckAnswer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     launches: tuple[LaunchAnswer, ...]
 
 
-SCHEMAS: dict[str, Any] = {"suggest": SuggestAnswer, "check": CheckAnswer}
+SCHEMAS: dict[str, tuple[str, str]] = {
+    "suggest": (SUGGEST_SCHEMA, "qcmatrix.answers.schema:SuggestAnswer"),
+    "check": (CHECK_SCHEMA, "qcmatrix.answers.schema:CheckAnswer"),
+    "explain": ("qcmatrix.explain/1", "qcmatrix.answers.explain_schema:ExplainAnswer"),
+}
+"""What has a contract: its identifier and its type, which is imported only when its schema is asked for."""
 
 
 def json_schema(name: str) -> dict[str, Any]:
-    """The JSON Schema (2020-12) of one answer: ``suggest`` or ``check``."""
-    schema = msgspec.json.schema(SCHEMAS[name])
-    identifier = {"suggest": SUGGEST_SCHEMA, "check": CHECK_SCHEMA}[name]
+    """The JSON Schema (2020-12) of one answer: one of :data:`SCHEMAS`."""
+    import importlib  # rarely needed
+
+    identifier, where = SCHEMAS[name]
+    module, _, kind = where.partition(":")
+    schema = msgspec.json.schema(getattr(importlib.import_module(module), kind))
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", "$id": f"urn:{identifier}", **schema}

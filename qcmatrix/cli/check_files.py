@@ -130,8 +130,9 @@ def write_text(path: str, text: str) -> None:
 
 
 def _diff(result: Mended) -> Iterator[str]:
+    name = result.path.lstrip("/")
     lines = difflib.unified_diff(
-        result.before.splitlines(), result.after.splitlines(), f"a/{result.path}", f"b/{result.path}", lineterm=""
+        result.before.splitlines(), result.after.splitlines(), f"a/{name}", f"b/{name}", lineterm=""
     )
     for line in lines:
         colour = {"+": "green", "-": "red", "@": "cyan"}.get(line[:1])
