@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from qcmatrix.assess import Assessment, Assessor, LaunchVerdict, with_fix
 from qcmatrix.launch.parsed import Problem
 from qcmatrix.rules.declare import Breach, Fix, Severity
 from qcmatrix.rules.judge import Finding
 
-__all__ = ["judged_fix", "judged_fixes"]
+__all__ = ["Offer", "judged_fix", "judged_fixes", "offered"]
 
 _BETTER_FIRST = (
     LaunchVerdict.STARTS,
@@ -34,7 +36,21 @@ def judged_fixes(assessor: Assessor, assessment: Assessment, *, notes: bool = Tr
     return fixes
 
 
+class Offer(msgspec.Struct, frozen=True):
+    """A fix that was judged: what to do, and what comes of it."""
+
+    fix: Fix
+    after: Assessment
+    text: str
+
+
 def judged_fix(assessor: Assessor, assessment: Assessment, finding: Finding) -> str | None:
+    """The text of :func:`offered`."""
+    offer = offered(assessor, assessment, finding)
+    return None if offer is None else offer.text
+
+
+def offered(assessor: Assessor, assessment: Assessment, finding: Finding) -> Offer | None:
     """The first fix after which the rule is silent and the verdict no worse; ``None`` when there is none."""
     if not isinstance(finding.verdict, Breach):
         return None
@@ -46,7 +62,7 @@ def judged_fix(assessor: Assessor, assessment: Assessment, finding: Finding) -> 
             continue
         if _ABOUT_MEMORY & fix.set.keys() and after.verdict is LaunchVerdict.DOES_NOT_FIT:
             continue  # the rule is content, and the memory is not: another length that does not fit helps nobody
-        return _told(fix, assessment, after)
+        return Offer(fix, after, _told(fix, assessment, after))
     return None
 
 

@@ -7,7 +7,7 @@ from typing import Any, Final, Literal
 
 import msgspec
 
-from qcmatrix.answers.probe_schema import PROBE_SCHEMA, ProbeAnswer
+from qcmatrix.answers.probe_schema import PROBE_SCHEMA
 
 __all__ = [
     "CHANGES_SCHEMA",
@@ -258,18 +258,21 @@ class ChangesAnswer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What is not known of one of the two, in words."""
 
 
-SCHEMAS: dict[str, Any] = {
-    "suggest": SuggestAnswer,
-    "check": CheckAnswer,
-    "changes": ChangesAnswer,
-    "probe": ProbeAnswer,
+SCHEMAS: dict[str, tuple[str, str]] = {
+    "suggest": (SUGGEST_SCHEMA, "qcmatrix.answers.schema:SuggestAnswer"),
+    "check": (CHECK_SCHEMA, "qcmatrix.answers.schema:CheckAnswer"),
+    "changes": (CHANGES_SCHEMA, "qcmatrix.answers.schema:ChangesAnswer"),
+    "probe": (PROBE_SCHEMA, "qcmatrix.answers.probe_schema:ProbeAnswer"),
+    "explain": ("qcmatrix.explain/1", "qcmatrix.answers.explain_schema:ExplainAnswer"),
 }
+"""What has a contract: its identifier and its type, which is imported only when its schema is asked for."""
 
 
 def json_schema(name: str) -> dict[str, Any]:
-    """The JSON Schema (2020-12) of one answer: ``suggest``, ``check``, ``changes`` or ``probe``."""
-    schema = msgspec.json.schema(SCHEMAS[name])
-    identifier = {"suggest": SUGGEST_SCHEMA, "check": CHECK_SCHEMA, "changes": CHANGES_SCHEMA, "probe": PROBE_SCHEMA}[
-        name
-    ]
+    """The JSON Schema (2020-12) of one answer: one of :data:`SCHEMAS`."""
+    import importlib  # rarely needed
+
+    identifier, where = SCHEMAS[name]
+    module, _, kind = where.partition(":")
+    schema = msgspec.json.schema(getattr(importlib.import_module(module), kind))
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", "$id": f"urn:{identifier}", **schema}

@@ -18,6 +18,8 @@ __all__ = ["cli", "main"]
 _COMMANDS = {
     "suggest": "qcmatrix.cli.suggest",
     "check": "qcmatrix.cli.check",
+    "explain": "qcmatrix.cli.explain",
+    "upgrade": "qcmatrix.cli.upgrade",
     "probe": "qcmatrix.cli.probe",
     "rule": "qcmatrix.cli.show",
     "rules": "qcmatrix.cli.show",

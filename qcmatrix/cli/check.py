@@ -18,6 +18,7 @@ from qcmatrix.catalogue.releases import load_release
 from qcmatrix.cli import text as style
 from qcmatrix.cli.options import gpus_option, json_option, model_option, vllm_option, vllm_python_option
 from qcmatrix.cli.own import asker_of, open_own
+from qcmatrix.cli.paths import FORMATS, are_files
 from qcmatrix.errors import ExitCode, RequestError
 from qcmatrix.launch.secrets import redact_argv
 from qcmatrix.launch.shell import count_launches, split_shell
@@ -33,19 +34,52 @@ _OPERATORS = frozenset({"&&", "||", ";", "|", "&", ">", ">>", "<", "2>&1"})
     context_settings={"ignore_unknown_options": False},
     epilog="Write -- before the command: qcmatrix check --gpus 8xH200 -- vllm serve MODEL --tensor-parallel-size 8",
 )
-@gpus_option()
+@gpus_option(required=False)
 @vllm_option()
 @vllm_python_option()
 @model_option(multiple=False)
 @json_option()
+@click.option("--format", "output", type=click.Choice(FORMATS), default="text", help="How findings in files are told.")
+@click.option("--fix", is_flag=True, help="Files: write the fixes that change nothing for clients.")
+@click.option("--unsafe-fixes", "unsafe", is_flag=True, help="With --fix or --diff: also those that change something.")
+@click.option("--diff", is_flag=True, help="Files: show what --fix would write.")
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
 def check_command(
-    gpus: str, vllm: str | None, vllm_python: Path | None, model: str | None, as_json: bool, command: tuple[str, ...]
+    gpus: str | None,
+    vllm: str | None,
+    vllm_python: Path | None,
+    model: str | None,
+    as_json: bool,
+    output: str,
+    fix: bool,
+    unsafe: bool,
+    diff: bool,
+    command: tuple[str, ...],
 ) -> int:
     """What a `vllm serve` command will do, before anyone waits for a load.
 
-    COMMAND is the command's words after `--`, or the whole command as one quoted string.
+    COMMAND is the command's words after `--`, the whole command as one quoted string, or files and folders that hold
+    commands: scripts, Markdown, compose files, manifests, Dockerfiles, units.
     """
+    if are_files(command):
+        if vllm_python is not None:
+            raise RequestError("--vllm-python is for one command", "give the command behind --")
+        from qcmatrix.cli.check_files import check_files
+
+        return check_files(
+            command,
+            gpus=gpus,
+            vllm=vllm,
+            model=model,
+            output="json" if as_json else output,
+            fix=fix,
+            diff=diff,
+            unsafe=unsafe,
+        )
+    if fix or diff or output != "text":
+        raise RequestError("--fix, --diff and --format are for files", "name the file that holds the command")
+    if gpus is None:
+        raise RequestError("no GPUs are named", "say what it runs on: --gpus 8xH200")
     fleets = parse_fleet(gpus)
     words, env = _command(command)
     checkpoint = None if model is None else resolve_model(model)

@@ -9,7 +9,7 @@ from typing import Any
 
 from qcmatrix.launch.launch import Launch
 
-__all__ = ["MASK", "is_secret_name", "redact", "redact_argv", "scrub", "secret_values"]
+__all__ = ["MASK", "is_secret_name", "redact", "redact_argv", "scrub", "scrub_tokens", "secret_values"]
 
 MASK = "***"
 _SECRET_OPTIONS = frozenset({"api_key", "hf_token", "ssl_keyfile_password"})
@@ -91,3 +91,26 @@ def _masked(name: str, value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return [_masked("", item) for item in value]
     return value
+
+
+_TOKEN = re.compile(
+    r"\b(?:hf_[A-Za-z0-9]{8,}|sk-[A-Za-z0-9_-]{12,}|gh[pousr]_[A-Za-z0-9]{16,}|AKIA[0-9A-Z]{12,}|glpat-[\w-]{16,})"
+)
+_ASSIGNED = re.compile(
+    r"(?P<name>--?[\w-]+|\b\w+|'\w+')(?P<sign>\s*[=:]\s*|\s+)(?P<value>'[^']*'|\"[^\"]*\"|\[[^\]]*\]|[^\s,;]+)"
+)
+_BEARER = re.compile(r"\b(Bearer\s+)\S+", re.IGNORECASE)
+
+
+def scrub_tokens(text: str) -> str:
+    """Free text with everything masked that looks like a key or token: by its own form, or by the name before it."""
+    text = _BEARER.sub(rf"\1{MASK}", _without_password(_TOKEN.sub(MASK, text)))
+
+    def masked(found: re.Match[str]) -> str:
+        name = found["name"].strip("'")
+        spaced = not found["sign"].strip()
+        if not is_secret_name(name) or (spaced and not name.startswith("-")):
+            return found[0]
+        return f"{found['name']}{found['sign']}{MASK}"
+
+    return _ASSIGNED.sub(masked, text)

@@ -95,6 +95,8 @@ class Fix(msgspec.Struct, frozen=True):
     set_env: Mapping[str, str] = msgspec.field(default_factory=lambda: MappingProxyType({}))
     drop_env: tuple[str, ...] = ()
     drop_words: tuple[str, ...] = ()
+    safe: bool = False
+    """Does the server do the same for its clients afterwards (or did it not start before)?"""
 
 
 class Breach(msgspec.Struct, frozen=True):

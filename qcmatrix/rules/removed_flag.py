@@ -94,20 +94,23 @@ def removed_flag(deployment: Deployment) -> Verdict:
     `--rope-scaling`: `yarn-by-removed-rope-scaling-flag`. Flags that left before 0.10.0 are unknown here.
     """
     version = deployment.release.version
+    gone: dict[str, str] = {}
+    lost: list[str] = []
     for name, words in _flags(deployment.unknown):
         if name in _OWN_RULE:
             continue
         history = flag_history(name)
         # A flag may come back later: `--disable-log-requests` is gone in 0.17.0 and there again in 0.33.0.
         left = [had.high for had in history if had.high is not None and version >= parse_version(had.high)]
-        if not left or any(version in had for had in history):
-            continue
-        gone = left[-1]
-        advice = INSTEAD.get(name, "leave it out")
-        return Breach(
-            because=f"{name} left vLLM with {gone}: {advice}",
-            about=(name,),
-            fixes=(Fix(advice, drop_words=words),),
-            error=f"unrecognized arguments: {' '.join(words)}",
-        )
-    return None
+        if left and not any(version in had for had in history):
+            gone[name] = f"{name} left vLLM with {left[-1]}: {INSTEAD.get(name, 'leave it out')}"
+            lost += words
+    if not gone:
+        return None
+    advice = "; ".join(f"{name}: {INSTEAD.get(name, 'leave it out')}" for name in gone)
+    return Breach(
+        because="; ".join(gone.values()),
+        about=tuple(gone),
+        fixes=(Fix(advice.partition(": ")[2] if len(gone) == 1 else advice, drop_words=tuple(lost), safe=True),),
+        error=f"unrecognized arguments: {' '.join(lost)}",
+    )

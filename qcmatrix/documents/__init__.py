@@ -1,0 +1,1 @@
+"""Commands that start vLLM, found in files, with the place of every word."""

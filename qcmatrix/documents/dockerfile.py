@@ -1,0 +1,126 @@
+"""Dockerfiles: ``ENTRYPOINT``, ``CMD`` and ``RUN``, with ``ENV``, ``ARG`` and the image's tag."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+
+import msgspec
+
+from qcmatrix.documents.containers import Container
+from qcmatrix.documents.found import FoundCommand, FoundWord, Quoting
+from qcmatrix.documents.mapped import Mapped
+from qcmatrix.documents.shell import mentions_vllm, read_shell, shell_words
+
+__all__ = ["read_dockerfile"]
+
+_INSTRUCTION = re.compile(
+    r"^[ \t]*(?P<name>[A-Za-z]+)[ \t]+(?P<rest>(?:[^\\\n]|\\[^\n]|\\[ \t]*\r?\n(?:[ \t]*#[^\n]*\n)*)*)", re.MULTILINE
+)
+_PAIR = re.compile(r"([A-Za-z_]\w*)=(\"(?:[^\"\\]|\\.)*\"|'[^']*'|(?:[^\s\\]|\\.)*)")
+_STRING = re.compile(r'"(?:[^"\\]|\\.)*"')
+_VARIABLE = re.compile(r"\$\{?([A-Za-z_]\w*)(?::-([^{}]*))?\}?")
+_RELEASE = re.compile(r"\bvllm(?:\[[^\]]*\])?==v?(\d[\w.+!]*)")
+
+
+def read_dockerfile(text: str) -> list[FoundCommand]:
+    """The servers that each stage starts, and those of the scripts that it writes."""
+    stages = [_Stage(text)]
+    for found in _INSTRUCTION.finditer(text):
+        name, start, stop = found["name"].upper(), found.start("rest"), found.end("rest")
+        if name == "FROM":
+            stages.append(_Stage(text, dict(stages[-1].arguments) if len(stages) == 1 else {}))
+            stages[-1].begin(start, stop)
+        else:
+            stages[-1].take(name, start, stop)
+    return [command for stage in stages for command in stage.commands()]
+
+
+class _Stage:
+    def __init__(self, text: str, arguments: dict[str, FoundWord] | None = None) -> None:
+        self.text = text
+        self.image: FoundWord | None = None
+        self.arguments = arguments or {}
+        self.env: dict[str, FoundWord] = {}
+        self.entrypoint: tuple[FoundWord, ...] | None = None
+        self.command: tuple[FoundWord, ...] = ()
+        self.release: str | None = None
+        self.scripts: list[FoundCommand] = []
+        self.open_ended = False
+
+    def begin(self, start: int, stop: int) -> None:
+        """``FROM [--platform=...] IMAGE [AS NAME]``."""
+        for found in re.finditer(r"\S+", self.text[start:stop]):
+            if not found[0].startswith("--"):
+                first = start + found.start()
+                word = FoundWord(found[0], first, first + len(found[0]), Quoting.NONE)
+                self.image = self._filled(word)
+                return
+
+    def take(self, name: str, start: int, stop: int) -> None:
+        """One instruction."""
+        body = self.text[start:stop]
+        if name in ("ENV", "ARG"):
+            known = self.env if name == "ENV" else self.arguments
+            old_form = re.fullmatch(r"([A-Za-z_]\w*)[ \t]+(.*\S)\s*", body, re.DOTALL) if name == "ENV" else None
+            if old_form and "=" not in old_form[1]:
+                value = FoundWord(old_form[2], start, stop, Quoting.NONE)
+                known[old_form[1]] = self._filled(value)
+            for found in () if old_form and "=" not in old_form[1] else _PAIR.finditer(body):
+                plain = found[2][1:-1] if found[2][:1] in ("'", '"') else found[2]
+                value = FoundWord(plain, start + found.start(), start + found.end(), Quoting.NONE)
+                known[found[1]] = self._filled(value)
+        elif name == "ENTRYPOINT":
+            self.entrypoint, self.command = self._words(start, stop), ()
+        elif name == "CMD":
+            self.command = self._words(start, stop)
+        elif name == "RUN":
+            if (release := _RELEASE.search(body)) is not None:
+                self.release = release[1]
+            if mentions_vllm(body):
+                self.scripts.extend(read_shell(Mapped.whole(body, start)))
+
+    def _words(self, start: int, stop: int) -> tuple[FoundWord, ...]:
+        body = self.text[start:stop]
+        if body.lstrip().startswith("["):
+            words = []
+            for found in _STRING.finditer(body):
+                try:
+                    value = json.loads(found[0], strict=False)
+                except ValueError:
+                    continue
+                words.append(FoundWord(value, start + found.start(), start + found.end(), Quoting.FLOW_ITEM))
+            return tuple(words)  # the exec form: no shell, so no variable is filled in
+        found_words, more = shell_words(Mapped.whole(re.sub(r"\\(?=[ \t]*\r?\n)", " ", body), start))
+        self.open_ended = self.open_ended or more
+        return tuple(self._filled(word) for word in found_words)
+
+    def _filled(self, word: FoundWord) -> FoundWord:
+        """With the variables that the stage sets."""
+        if "$" not in word.text:
+            return word
+        unknown = False
+
+        def value(found: re.Match[str]) -> str:
+            nonlocal unknown
+            known = self.env.get(found[1]) or self.arguments.get(found[1])
+            if known is not None and known.resolved:
+                return known.text
+            if found[2] is not None:
+                return found[2]
+            unknown = True
+            return found[0]
+
+        return msgspec.structs.replace(word, text=_VARIABLE.sub(value, word.text), resolved=not unknown)
+
+    def commands(self) -> Iterator[FoundCommand]:
+        """Its servers."""
+        yield from self.scripts
+        given = self.entrypoint
+        command = self.command
+        if given is None and command and not command[0].text.startswith("-") and command[0].text != "serve":
+            given, command = command, ()
+        container = Container(self.image, given, command, dict(self.env), open_ended=self.open_ended)
+        for found in container.commands(self.text):
+            yield msgspec.structs.replace(found, release_hint=found.release_hint or self.release)

@@ -1,0 +1,63 @@
+"""Text that knows where each of its characters stands in the document.
+
+A value is taken out of its quotes, a script out of an indented YAML block, a command out of a variable: the characters
+move, their places do not.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+
+__all__ = ["Mapped"]
+
+
+class Mapped:
+    """``text``, and for every character of it where its source begins (``at``) and ends (``to``) in the document."""
+
+    __slots__ = ("at", "text", "to")
+
+    def __init__(self, text: str, at: Sequence[int], to: Sequence[int] | None = None) -> None:
+        self.text = text
+        self.at = at  # both as long as the text; ranges where nothing has moved
+        if to is not None:
+            self.to = to
+        else:
+            self.to = range(at.start + 1, at.stop + 1) if isinstance(at, range) else [place + 1 for place in at]
+
+    @classmethod
+    def whole(cls, text: str, start: int = 0) -> Mapped:
+        """Text that stands in the document as it is, from ``start``."""
+        return cls(text, range(start, start + len(text)))
+
+    def __len__(self) -> int:
+        return len(self.text)
+
+    def __getitem__(self, part: slice) -> Mapped:
+        return Mapped(self.text[part], self.at[part], self.to[part])
+
+    def __add__(self, other: Mapped) -> Mapped:
+        if not self.text:
+            return other
+        if not other.text:
+            return self
+        return Mapped(self.text + other.text, [*self.at, *other.at], [*self.to, *other.to])
+
+    def span(self, start: int, stop: int) -> tuple[int, int]:
+        """The document's [start, stop) of the characters [start, stop) of this text."""
+        if start < stop:
+            return self.at[start], self.to[stop - 1]
+        place = self.at[start] if start < len(self.at) else self.to[-1] if self.to else 0
+        return place, place
+
+    def replaced(self, pattern: re.Pattern[str], value: Callable[[re.Match[str]], str]) -> Mapped:
+        """Every match of ``pattern`` replaced; all of a replacement stands where the match stood."""
+        made, position = Mapped("", ()), 0
+        for found in pattern.finditer(self.text):
+            text = value(found)
+            if text != found[0]:
+                start, stop = self.span(found.start(), found.end())
+                here = Mapped(text, [start] * len(text), [stop] * len(text))
+                made += self[position : found.start()] + here
+                position = found.end()
+        return made + self[position : len(self.text)] if position else self

@@ -1,0 +1,441 @@
+"""Shell scripts: every command in them that starts a vLLM server.
+
+The grammar is tree-sitter's, which reads on behind mistakes. What the script itself sets is filled in (variables,
+defaults, arrays); what depends on a condition, an argument or another program stays unknown. Nothing is run.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+from qcmatrix.documents.found import FoundCommand, FoundWord, Note, Quoting
+from qcmatrix.documents.mapped import Mapped
+from qcmatrix.errors import RequestError
+from qcmatrix.launch.command import locate
+
+if TYPE_CHECKING:
+    from tree_sitter import Node, Parser
+
+__all__ = ["mentions_vllm", "read_shell"]
+
+_LAUNCHES = re.compile(r"\bvllm\b|api_server")
+_PLACEHOLDER = re.compile(r"(?<![\w<>&])<(?=[A-Za-z_])[\w./ -]{1,60}>(?![\w>&])")
+"""``<model>``: what a reader of documentation shall fill in; the shell would take it for a redirection."""
+_TEMPLATE = re.compile(r"\{\{.*?\}\}|\{%.*?%\}")
+_PROMPT = re.compile(r"^[ \t]*(?:\([\w.-]+\)[ \t]*)?(?:[\w.-]+@[\w.:~/-]+)?[$%>#][ \t]+(?=\S)", re.MULTILINE)
+_FOREIGN = re.compile(r"[^\t\n\r\x20-\x7e]")
+_DEPTH = 6  # scripts within quotes within scripts
+_LARGEST = 4_000_000  # characters of one script that is taken apart
+_TALK = frozenset({"echo", "printf", "pip", "pip3", "uv", "apt", "apt-get", "grep", "pkill", "pgrep", "kill", "which",
+                   "man", "git", "cd", "ls", "rm", "mkdir", "conda", "helm", "kubectl"})  # fmt: skip
+_UV_RUNS = frozenset({"run", "tool"})
+_CONDITIONS = frozenset({"if_statement", "case_statement", "for_statement", "c_style_for_statement",
+                         "while_statement", "elif_clause", "else_clause"})  # fmt: skip
+
+
+def mentions_vllm(text: str) -> bool:
+    """Can there be a command of interest in ``text`` at all?"""
+    return _LAUNCHES.search(text) is not None
+
+
+def read_shell(source: Mapped, *, prompts: bool = False) -> list[FoundCommand]:
+    """The commands of ``source`` that start a vLLM server, in order of appearance.
+
+    ``prompts``: lines may begin with a prompt (``$ ``), as in documentation.
+    """
+    if not mentions_vllm(source.text) or len(source) > _LARGEST:
+        return []
+    return _Script(source, prompts=prompts, depth=0, variables={}).commands()
+
+
+class _Value:
+    """What is known of a variable: its words' texts with their places, or nothing."""
+
+    __slots__ = ("known", "open_ended", "words")
+
+    def __init__(self, words: list[_Word], *, known: bool = True, open_ended: bool = False) -> None:
+        self.words = words  # one for a plain variable, any number for an array
+        self.known = known
+        self.open_ended = open_ended
+
+
+class _Word:
+    """A word while it is put together."""
+
+    __slots__ = ("open_ended", "own", "resolved", "span", "value")
+
+    def __init__(
+        self, value: Mapped, span: tuple[int, int], *, resolved: bool = True, own: bool = True, open_ended: bool = False
+    ) -> None:
+        self.value = value
+        self.span = span
+        self.resolved = resolved
+        self.own = own
+        self.open_ended = open_ended
+
+
+class _Script:
+    """One script, evaluated from top to bottom."""
+
+    def __init__(self, source: Mapped, *, prompts: bool, depth: int, variables: dict[str, _Value]) -> None:
+        self.source = source
+        self.depth = depth
+        self.variables = variables
+        self.exported: dict[str, FoundWord] = {}
+        self.quoting = Quoting.SHELL if depth == 0 else Quoting.SHELL_IN_QUOTES
+        text = _PROMPT.sub(lambda found: " " * len(found[0]), source.text) if prompts else source.text
+        self.holes = [found.span() for found in (*_PLACEHOLDER.finditer(text), *_TEMPLATE.finditer(text))]
+        for start, stop in self.holes:
+            text = text[:start] + "_" * (stop - start) + text[stop:]
+        # The grammar's scanner (tree-sitter-bash 0.25.1) reads beyond a table, and dies, on `{` before a character far
+        # beyond ASCII. What such characters are does not matter to the structure; bytes count characters then, too.
+        self.code = _FOREIGN.sub("x", text).encode("ascii")
+
+    def commands(self) -> list[FoundCommand]:
+        """All of them."""
+        found: list[FoundCommand] = []
+        self._visit(_parser().parse(self.code).root_node, found, sure=True)
+        return found
+
+    def _visit(self, root: Node, found: list[FoundCommand], *, sure: bool) -> None:
+        """Statement by statement, by a stack of its own: scripts may be nested deeper than Python may recurse."""
+        stack = [(root, sure)]
+        while stack:
+            node, sure = stack.pop()
+            kind = node.type
+            if kind == "command":
+                found.extend(self._command(node))
+            elif kind == "variable_assignment":
+                self._assign(node, sure=sure)
+            elif kind == "declaration_command":
+                self._declare(node, sure=sure)
+            elif kind == "heredoc_body":
+                found.extend(self._inner(self._mapped(node)))
+            elif kind not in ("comment", "string", "raw_string"):
+                inner = sure and kind not in _CONDITIONS
+                stack.extend((child, inner) for child in reversed(node.children) if child.is_named)
+
+    # Words
+
+    def _extent(self, node: Node) -> tuple[int, int]:
+        return node.start_byte, node.end_byte
+
+    def _mapped(self, node: Node) -> Mapped:
+        start, stop = self._extent(node)
+        return self.source[start:stop]
+
+    def _words(self, node: Node) -> list[_Word]:
+        """What ``node`` expands to: one word, or those of an array or of an unquoted variable."""
+        start, stop = self._extent(node)
+        if start == stop:  # what the grammar misses behind a mistake
+            return []
+        span = self.source.span(start, stop)
+        spliced = self._spliced(node)
+        if spliced is not None:
+            return spliced
+        value, resolved, open_ended = self._evaluate(node)
+        resolved = resolved and not any(first < stop and start < last for first, last in self.holes)
+        return [_Word(value, span, resolved=resolved, open_ended=open_ended)]
+
+    def _spliced(self, node: Node) -> list[_Word] | None:
+        """The words of ``"${ARGS[@]}"`` and of an unquoted ``$ARGS``; ``None``: it is no such thing."""
+        inner, quoted = node, False
+        if node.type == "string":
+            named = [child for child in node.children if child.is_named]
+            if len(named) != 1 or named[0].end_byte - named[0].start_byte != node.end_byte - node.start_byte - 2:
+                return None
+            inner, quoted = named[0], True
+        if inner.type not in ("simple_expansion", "expansion"):
+            return None
+        name, is_array, plain = self._named(inner)
+        if name in ("@", "*"):
+            return [_Word(Mapped("", ()), (0, 0), open_ended=True)]
+        value = self.variables.get(name)
+        if value is None or not plain or not value.known:
+            if is_array or (value is not None and value.open_ended and not quoted):
+                known = [] if value is None else value.words
+                return [*(_copied(word) for word in known), _Word(Mapped("", ()), (0, 0), open_ended=True)]
+            return None
+        if is_array:
+            words = [_copied(word) for word in value.words]
+        elif quoted:
+            return None
+        else:
+            words = [_copied(part) for word in value.words[:1] for part in _split(word)]
+        if value.open_ended:
+            words.append(_Word(Mapped("", ()), (0, 0), open_ended=True))
+        return words
+
+    def _named(self, node: Node) -> tuple[str, bool, bool]:
+        """Of an expansion: the variable's name, whether all of an array is meant, whether nothing else is done."""
+        text = self.code[node.start_byte : node.end_byte].decode("ascii")
+        if found := re.fullmatch(r"\$\{?(\w+|[@*])\}?", text):
+            return found[1], False, True
+        if found := re.fullmatch(r"\$\{(\w+)\[[@*]\]\}", text):
+            return found[1], True, True
+        found = re.match(r"\$\{[#!]?(\w+)(\[[@*]\])?", text)
+        return (found[1] if found else ""), bool(found and found[2]), False
+
+    def _evaluate(self, node: Node) -> tuple[Mapped, bool, bool]:
+        """The text of one word, whether it is all known, and whether more may belong to it."""
+        kind = node.type
+        mapped = self._mapped(node)
+        if kind in ("word", "number", "extglob_pattern", "regex", "command_name", "string_content"):
+            if kind == "command_name" and node.children:
+                return self._evaluate(node.children[0])
+            return (_unescaped(mapped), True, False)
+        if kind == "raw_string":
+            return mapped[1:-1], True, False
+        if kind == "ansi_c_string":
+            return mapped[2:-1], "\\" not in mapped.text, False
+        if kind in ("string", "translated_string"):
+            return self._parts(node, quoted=True)
+        if kind in ("concatenation", "brace_expression"):
+            return self._parts(node, quoted=False)
+        if kind in ("simple_expansion", "expansion"):
+            return self._expansion(node, mapped)
+        return mapped, False, False
+
+    def _parts(self, node: Node, *, quoted: bool) -> tuple[Mapped, bool, bool]:
+        """A string or a concatenation: what its parts give, and the characters between them."""
+        start, stop = self._extent(node)
+        if quoted:
+            start += self.source.text[start:stop].index('"') + 1
+            stop -= 1
+        made, resolved, open_ended = Mapped("", ()), True, False
+        position = start
+        for child in node.children:
+            if not child.is_named or child.type == "string_content":
+                continue
+            first, last = self._extent(child)
+            if first > position:
+                made += _unescaped(self.source[position:first], quoted=quoted)
+            text, known, more = self._evaluate(child)
+            made, resolved, open_ended = made + text, resolved and known, open_ended or more
+            position = max(position, last)
+        if position < stop:
+            made += _unescaped(self.source[position:stop], quoted=quoted)
+        return made, resolved, open_ended
+
+    def _expansion(self, node: Node, mapped: Mapped) -> tuple[Mapped, bool, bool]:
+        name, _, plain = self._named(node)
+        value = self.variables.get(name)
+        if value is not None and value.known and plain:
+            text = Mapped("", ())
+            for index, word in enumerate(value.words):
+                text = text + (Mapped(" ", (word.value.at[0],)) if index and word.value.text else Mapped("", ()))
+                text = text + word.value
+            return text, all(word.resolved for word in value.words), value.open_ended
+        start, stop = self._extent(node)
+        if default := re.fullmatch(r"\$\{\w+(:?[-=])(.*)\}", self.source.text[start:stop], re.DOTALL):
+            if value is not None and value.known:
+                return value.words[0].value if value.words else Mapped("", ()), True, False
+            # What the caller may set instead cannot be known: the default is what the script says.
+            inner = self.source[start + default.start(2) : stop - 1]
+            bare = inner[1:-1] if re.fullmatch(r"\"[^\"$`]*\"|'[^']*'", inner.text) else inner
+            return bare, "$" not in bare.text and "`" not in bare.text and value is None, False
+        return mapped, False, False
+
+    # Statements
+
+    def _assign(self, node: Node, *, sure: bool) -> None:
+        name_node, value_node = node.child_by_field_name("name"), node.child_by_field_name("value")
+        if name_node is None or name_node.type != "variable_name":
+            return
+        name = self.code[name_node.start_byte : name_node.end_byte].decode("ascii")
+        words = self._value(value_node)
+        operator = self.code[name_node.end_byte : name_node.end_byte + 2]
+        before = self.variables.get(name)
+        if operator == b"+=" and before is not None:
+            if not sure:
+                self.variables[name] = _Value(before.words, known=before.known, open_ended=True)
+            elif value_node is not None and value_node.type == "array":
+                self.variables[name] = _Value([*before.words, *words], known=before.known, open_ended=before.open_ended)
+            else:
+                grown = _joined(before.words[0], words[0]) if before.words and words else None
+                kept = before.words if grown is None else [grown]
+                self.variables[name] = _Value(kept, known=before.known, open_ended=before.open_ended)
+        elif sure or (before is None and self.depth == 0 and not words):
+            known = all(word.resolved for word in words) or len(words) != 1
+            self.variables[name] = _Value(
+                [word for word in words if word.value.text or not word.open_ended],
+                known=known,
+                open_ended=any(word.open_ended for word in words),
+            )
+        else:
+            self.variables[name] = _Value([], known=False)
+
+    def _value(self, node: Node | None) -> list[_Word]:
+        if node is None:
+            return [_Word(Mapped("", ()), (0, 0))]
+        if node.type == "array":
+            return [word for child in node.children if child.is_named and child.type != "comment"
+                    for word in self._words(child)]  # fmt: skip
+        value, resolved, open_ended = self._evaluate(node)
+        start, stop = self._extent(node)
+        return [_Word(value, self.source.span(start, stop), resolved=resolved, open_ended=open_ended)]
+
+    def _declare(self, node: Node, *, sure: bool) -> None:
+        exports = self.code[node.start_byte : node.start_byte + 6] == b"export"
+        for child in node.children:
+            if child.type == "variable_assignment":
+                self._assign(child, sure=sure)
+                name_node = child.child_by_field_name("name")
+                if exports and name_node is not None:
+                    name = self.code[name_node.start_byte : name_node.end_byte].decode("ascii")
+                    word = self._value(child.child_by_field_name("value"))[0]
+                    self.exported[name] = self._env_word(child, word, sure=sure)
+
+    def _env_word(self, node: Node, word: _Word, *, sure: bool = True) -> FoundWord:
+        start, stop = self._extent(node)
+        span = self.source.span(start, stop)
+        return FoundWord(word.value.text, *span, self.quoting, resolved=word.resolved and sure)
+
+    def _command(self, node: Node) -> Iterator[FoundCommand]:
+        env: dict[str, FoundWord] = {}
+        words: list[_Word] = []
+        for child in node.children:
+            if child.type == "variable_assignment":
+                name_node = child.child_by_field_name("name")
+                if name_node is not None:
+                    name = self.code[name_node.start_byte : name_node.end_byte].decode("ascii")
+                    env[name] = self._env_word(child, self._value(child.child_by_field_name("value"))[0])
+            elif child.is_named and child.type not in ("file_redirect", "heredoc_redirect", "herestring_redirect"):
+                words.extend(self._words(child.children[0] if child.type == "command_name" else child))
+        open_ended = any(word.open_ended for word in words)
+        words = [word for word in words if word.value.text or not word.open_ended]
+        if not words:
+            return
+        command = self._server(words, env, open_ended=open_ended, after=node)
+        if command is not None:
+            yield command
+            return
+        if words[0].value.text.rpartition("/")[2] in _TALK:
+            return
+        for word in words:
+            if any(blank in word.value.text for blank in " \n") and mentions_vllm(word.value.text):
+                yield from self._inner(word.value)
+
+    def _server(
+        self, words: list[_Word], env: dict[str, FoundWord], *, open_ended: bool, after: Node
+    ) -> FoundCommand | None:
+        texts = [word.value.text for word in words]
+        first = texts[0].rpartition("/")[2]
+        talks = first in _TALK and not (first == "uv" and len(texts) > 1 and texts[1] in _UV_RUNS)
+        if talks or not any(_LAUNCHES.search(text) for text in texts):
+            return None
+        if any(" " in text and re.search(r"\bvllm\s+serve\b|api_server\s", text) for text in texts):
+            return None  # a script in quotes: read on its own
+        try:
+            command = locate(texts)
+        except RequestError:
+            return None
+        if command.form == "options" or (command.form == "container" and not any("vllm" in text for text in texts)):
+            return None
+        found = tuple(
+            FoundWord(word.value.text, *word.span, self.quoting, resolved=word.resolved, own=word.own) for word in words
+        )
+        outer = {} if command.form == "container" else self.exported
+        return FoundCommand(
+            found, {**outer, **env}, open_ended=open_ended, notes=tuple(self._broken_continuation(after))
+        )
+
+    def _broken_continuation(self, node: Node) -> Iterator[Note]:
+        """``\\`` with a blank behind it ends a command, and the options on the next line become one of their own."""
+        _, stop = self._extent(node)
+        found = re.compile(r"[ \t]*\\?[ \t]*\r?\n[ \t]*(--?[a-zA-Z][\w-]*)").match(self.source.text, stop)
+        if found is None:
+            return
+        start, end = self.source.span(found.start(1), found.end(1))
+        yield Note(
+            f"the command ends before `{found[1]}`: the line above does not end in a backslash with nothing behind it",
+            start,
+            end,
+        )
+
+    def _inner(self, text: Mapped) -> list[FoundCommand]:
+        """A script within this one."""
+        if self.depth >= _DEPTH or not mentions_vllm(text.text):
+            return []
+        script = _Script(text, prompts=False, depth=self.depth + 1, variables=dict(self.variables))
+        script.exported = dict(self.exported)
+        return script.commands()
+
+
+def _copied(word: _Word) -> _Word:
+    return _Word(word.value, word.span, resolved=word.resolved, own=False)
+
+
+def _joined(first: _Word, second: _Word) -> _Word:
+    value = first.value + second.value
+    span = (min(first.span[0], second.span[0]), max(first.span[1], second.span[1]))
+    return _Word(value, span, resolved=first.resolved and second.resolved)
+
+
+def _split(word: _Word) -> Iterator[_Word]:
+    """The words of an unquoted variable: quotes in its value are ordinary characters, as for the shell."""
+    for found in re.finditer(r"\S+", word.value.text):
+        part = word.value[found.start() : found.end()]
+        yield _Word(part, part.span(0, len(part)), resolved=word.resolved or "$" not in part.text)
+
+
+def _unescaped(mapped: Mapped, *, quoted: bool = False) -> Mapped:
+    """Without backslashes; within double quotes only those that escape something there."""
+    if "\\" not in mapped.text:
+        return mapped
+    text: list[str] = []
+    at: list[int] = []
+    to: list[int] = []
+    position = 0
+    while position < len(mapped.text):
+        first = position
+        character = mapped.text[position]
+        following = mapped.text[position + 1 : position + 2]
+        if character == "\\" and following and (not quoted or following in '"\\$`\n\r'):
+            position += 1
+            if following in "\n\r":
+                position += 2 if mapped.text.startswith("\r\n", position) else 1
+                continue
+            character = following
+        text.append(character)
+        at.append(mapped.at[first])
+        to.append(mapped.to[position])
+        position += 1
+    return Mapped("".join(text), at, to)
+
+
+@lru_cache(maxsize=1)
+def _parser() -> Parser:
+    import tree_sitter_bash
+    from tree_sitter import Language, Parser
+
+    return Parser(Language(tree_sitter_bash.language()))
+
+
+def shell_words(source: Mapped) -> tuple[list[FoundWord], bool]:
+    """The words of one command line that is no script (a container's ``command:`` given as one string), and whether
+    there may be more of them. Line ends are blanks."""
+    text = re.sub(r"[\r\n]", " ", source.text)
+    script = _Script(Mapped(text, source.at), prompts=False, depth=1, variables={})
+    words: list[_Word] = []
+    stack = [_parser().parse(script.code).root_node]
+    while stack:
+        node = stack.pop()
+        if node.type == "command":
+            for child in node.children:
+                if child.type == "variable_assignment":
+                    start, stop = script._extent(child)
+                    words.append(_Word(script.source[start:stop], script.source.span(start, stop)))
+                elif child.is_named:
+                    words.extend(script._words(child.children[0] if child.type == "command_name" else child))
+        else:
+            stack.extend(child for child in reversed(node.children) if child.is_named)
+    found = [
+        FoundWord(word.value.text, *word.span, Quoting.SHELL, resolved=word.resolved, own=word.own)
+        for word in words
+        if word.value.text or not word.open_ended
+    ]
+    return found, any(word.open_ended for word in words)

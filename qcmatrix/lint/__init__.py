@@ -1,0 +1,1 @@
+"""Files with commands, judged: findings with their place, fixes as edits, suppressions."""

@@ -1,0 +1,139 @@
+"""Client configurations, against the server that stands beside them."""
+
+from __future__ import annotations
+
+import pytest
+
+from qcmatrix.catalogue.fleets import parse_fleet
+from qcmatrix.catalogue.releases import load_release
+from qcmatrix.clients.judge import judge_client, server_of
+from qcmatrix.clients.read import read_clients
+from qcmatrix.lint.run import lint_text
+from qcmatrix.lint.settings import Settings
+from qcmatrix.lint.subject import Wishes
+
+SERVER = (
+    "vllm serve Qwen/Qwen3-Coder-30B-A3B-Instruct-FP8 --served-model-name qwen3-coder --port 30000 "
+    "--max-model-len 131072 --enable-auto-tool-choice --tool-call-parser qwen3_coder"
+)
+ZED_MODELS = """{// a comment
+"language_models": {"openai_compatible": {"v": {"api_url": "http://localhost:30000/v1",
+"available_models": [{"name": "qwen3-coder", "max_tokens": 262144}]}}}}"""
+ZED_PREDICTION = """{"edit_predictions": {"open_ai_compatible_api": {
+"api_url": "http://localhost:30000/v1/completions", "model": "qwen3-coder", "prompt_format": "qwen"}}}"""
+CONTINUE = """\
+name: x
+version: 0.0.1
+schema: v1
+models:
+  - name: Coder
+    provider: openai
+    model: qwen3-coder
+    apiBase: http://localhost:30000/v1
+    maxStopWords: 4
+    defaultCompletionOptions:
+      contextLength: 131072
+      maxTokens: 1024
+    roles: [chat, autocomplete]
+    capabilities: [tool_use]
+    promptTemplates:
+      autocomplete: "<|fim_prefix|>{{{prefix}}}<|fim_suffix|>{{{suffix}}}<|fim_middle|>"
+"""
+
+
+def rules(config: str, server: str | None = SERVER, path: str = "config.yaml", release: str = "0.33.0") -> set[str]:
+    wishes = Wishes(fleets=parse_fleet("8xH200"), release=load_release(release))
+    judged = lint_text("serve.sh", server, wishes, Settings()).judged if server else ()
+    return {
+        finding.rule
+        for client in read_clients(path, config, None)
+        for finding in judge_client(client, server_of(client, judged))
+    }
+
+
+def test_a_right_one_has_no_finding() -> None:
+    assert rules(CONTINUE) == set()
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "rule"),
+    [
+        ("http://localhost", "https://localhost", "client-https-against-http"),
+        (":30000/v1", ":8000/v1", "client-port-differs"),
+        (":30000/v1", ":30000", "client-url-without-version"),
+        ("contextLength: 131072", "contextLength: 262144", "client-context-over-server"),
+        ("maxTokens: 1024", "maxTokens: 131072", "client-max-tokens-over-server"),
+        ("model: qwen3-coder", "model: other-coder-qwen", "client-model-name-differs"),
+        ("    maxStopWords: 4\n", "", "client-stop-words-over-limit"),
+        ('"<|fim_prefix|>', '"`<|fim_prefix|>', "client-template-with-backticks"),
+        ("<|fim_middle|>", "", "client-template-without-markers"),
+        (
+            "<|fim_prefix|>{{{prefix}}}<|fim_suffix|>{{{suffix}}}",
+            "<|fim_suffix|>{{{suffix}}}<|fim_prefix|>{{{prefix}}}",
+            "client-template-out-of-order",
+        ),
+        ("    provider: openai\n", "    provider: openai\n    apiKey: abcdef123456\n", "client-key-in-file"),
+        (
+            "    provider: openai\n",
+            "    provider: openai\n    useLegacyCompletionsEndpoint: false\n",
+            "client-fim-as-chat",
+        ),
+    ],
+)
+def test_one_mistake_is_one_finding(old: str, new: str, rule: str) -> None:
+    assert old in CONTINUE
+    assert rules(CONTINUE.replace(old, new)) == {rule}
+
+
+def test_a_name_that_gets_another_template() -> None:
+    head, _, _ = CONTINUE.partition("    promptTemplates")
+    named = head.replace("model: qwen3-coder", "model: flash")
+    assert rules(named, SERVER.replace("--served-model-name qwen3-coder", "--served-model-name flash")) == {
+        "client-template-by-name"
+    }
+    assert rules(head) == set()
+
+
+def test_a_chat_template_that_is_applied_twice() -> None:
+    chat = CONTINUE.replace('"<|fim_prefix|>', '"<|im_start|>user <|fim_prefix|>').replace(
+        "    provider: openai\n", "    provider: openai\n    useLegacyCompletionsEndpoint: false\n"
+    )
+    assert rules(chat) == {"client-chat-template-doubled"}
+
+
+def test_tools_and_keys_of_the_server() -> None:
+    bare = SERVER.replace(" --enable-auto-tool-choice --tool-call-parser qwen3_coder", "")
+    assert rules(CONTINUE, bare) == {"client-tools-not-served"}
+    assert rules(CONTINUE, f"VLLM_API_KEY=abc {SERVER}") == {"client-without-key"}
+
+
+def test_stop_strings_are_limited_from_0_28_on_and_the_server_may_take_more() -> None:
+    without = CONTINUE.replace("    maxStopWords: 4\n", "")
+    assert rules(without, release="0.27.1") == set()
+    assert rules(without, release="0.28.0") == {"client-stop-words-over-limit"}
+    assert rules(without, f"VLLM_MAX_STOP_STRINGS=16 {SERVER}") == set()
+
+
+@pytest.mark.parametrize(
+    ("settings", "found"),
+    [
+        ('{"llama-vscode.endpoint": "http://localhost:30000"}', {"client-needs-infill"}),
+        ('{"llama-vscode.endpoint": "http://localhost:30000", "llama-vscode.use_openai_endpoint": true,}', set()),
+        (
+            ZED_MODELS,
+            {"client-context-over-server"},
+        ),
+        (
+            ZED_PREDICTION,
+            set(),
+        ),
+    ],
+)
+def test_settings_of_editors(settings: str, found: set[str]) -> None:
+    assert rules(settings, path="settings.json") == found
+
+
+def test_a_base_url_of_the_environment() -> None:
+    assert rules("OPENAI_BASE_URL=https://localhost:30000/v1\n", path=".env") == {"client-https-against-http"}
+    assert rules("OPENAI_BASE_URL=http://localhost:30000/v1\n", path=".env") == set()
+    assert rules("OPENAI_BASE_URL=https://api.openai.com/v1\n", None, path=".env") == set()

@@ -1,0 +1,145 @@
+"""Commands in shell scripts: their words, their places, and what cannot be known."""
+
+from __future__ import annotations
+
+import shlex
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from qcmatrix.documents.found import FoundCommand
+from qcmatrix.documents.mapped import Mapped
+from qcmatrix.documents.shell import read_shell
+
+
+def only(script: str) -> FoundCommand:
+    (command,) = read_shell(Mapped.whole(script))
+    return command
+
+
+def texts(script: str) -> list[str]:
+    return [word.text for word in only(script).words]
+
+
+@pytest.mark.parametrize(
+    ("script", "expected"),
+    [
+        ("vllm serve m --a 1", "vllm serve m --a 1"),
+        ("vllm serve m \\\n  --a 1 \\\n  --b\n", "vllm serve m --a 1 --b"),
+        ("vllm serve m \\\r\n  --a 1\r\n", "vllm serve m --a 1"),
+        ("TP=8\nvllm serve m -tp $TP", "vllm serve m -tp 8"),
+        ("TP=8\nvllm serve m -tp=${TP}", "vllm serve m -tp=8"),
+        ('M="o/m"; vllm serve "$M" --served-model-name "$M-x"', "vllm serve o/m --served-model-name o/m-x"),
+        ("vllm serve m --max-model-len ${LEN:-4096}", "vllm serve m --max-model-len 4096"),
+        ("A=(--a 1 --b)\nA+=(--c)\nvllm serve m ${A[@]}", "vllm serve m --a 1 --b --c"),
+        ('EXTRA="--a 1"\nEXTRA="$EXTRA --b 2"\nvllm serve m $EXTRA', "vllm serve m --a 1 --b 2"),
+        ('X="--a 1"\nX+=" --b"\nvllm serve m $X', "vllm serve m --a 1 --b"),
+        ("CMD='vllm serve m --a 1'\n$CMD --b", "vllm serve m --a 1 --b"),
+        ("nohup vllm serve m --a 1 > log 2>&1 &", "nohup vllm serve m --a 1"),
+        ("exec vllm serve m 2>&1 | tee log", "exec vllm serve m"),
+        ("cd /srv && vllm serve m --a", "vllm serve m --a"),
+        ("bash -c 'vllm serve m --a 1'", "vllm serve m --a 1"),
+        ("tmux new -d -s x \"vllm serve m --a '1 2'\"", "vllm serve m --a '1 2'"),
+        ("ssh host 'cd /x; vllm serve m'", "vllm serve m"),
+        ("uv run --with vllm==0.11.0 vllm serve m", "uv run --with vllm==0.11.0 vllm serve m"),
+        ("python -m vllm.entrypoints.openai.api_server -tp 2", "python -m vllm.entrypoints.openai.api_server -tp 2"),
+        ("if true; then\n  vllm serve m --a\nfi", "vllm serve m --a"),
+        ("serve() {\n  vllm serve m --a\n}\nserve", "vllm serve m --a"),
+        ("cat > run.sh <<'EOF'\nvllm serve m --a 1\nEOF\n", "vllm serve m --a 1"),
+        ("docker run -d vllm/vllm-openai:v0.11.0 --model m", "docker run -d vllm/vllm-openai:v0.11.0 --model m"),
+        ("vllm serve m # a comment --a", "vllm serve m"),
+    ],
+)  # fmt: skip
+def test_words(script: str, expected: str) -> None:
+    assert texts(script) == shlex.split(expected)
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        "echo vllm serve m",
+        "pip install vllm",
+        "vllm --version",
+        "vllm bench serve --model m",
+        "# vllm serve m",
+        "grep vllm serve.log",
+        "curl http://localhost:8000/v1/models | grep vllm",
+        "docker build -t vllm-image .",
+        "docker pull vllm/vllm-openai:v0.11.0",
+        "pkill -f 'vllm serve'",
+        "git clone https://github.com/vllm-project/vllm",
+    ],
+)
+def test_what_starts_no_server(script: str) -> None:
+    assert read_shell(Mapped.whole(script)) == []
+
+
+@pytest.mark.parametrize(
+    ("script", "unknown"),
+    [
+        ("vllm serve $MODEL", "$MODEL"),
+        ("vllm serve m --port $1", "$1"),
+        ("vllm serve m -tp $(nvidia-smi -L | wc -l)", "$(nvidia-smi -L | wc -l)"),
+        ("vllm serve <model> --a", "<model>"),
+        ("vllm serve m -tp {{ tp }}", "{{ tp }}"),
+        ("if x; then TP=8; else TP=4; fi\nvllm serve m -tp $TP", "$TP"),
+        ("for TP in 1 2; do vllm serve m -tp $TP; done", "$TP"),
+    ],
+)
+def test_what_cannot_be_known_is_said_to_be_unknown(script: str, unknown: str) -> None:
+    word = next(word for word in only(script).words if not word.resolved)
+    assert word.text == unknown
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        'vllm serve m "$@"',
+        "vllm serve m $*",
+        "if x; then A+=(--b); fi\nvllm serve m ${A[@]}",
+        'A=(--a)\nif x; then A+=(--b); fi\nvllm serve m "${A[@]}"',
+    ],
+)
+def test_a_command_that_takes_more_from_outside_is_open_ended(script: str) -> None:
+    assert only(script).open_ended
+
+
+def test_environment_before_the_command_and_exported() -> None:
+    command = only("export A=1\nB=2\nC=3 vllm serve m")
+    assert {name: word.text for name, word in command.env.items()} == {"A": "1", "C": "3"}
+
+
+def test_a_blank_behind_the_backslash_ends_the_command() -> None:
+    script = "vllm serve m \\ \n  --max-model-len 4096\n"
+    (note,) = only(script).notes
+    assert script[note.start : note.stop] == "--max-model-len"
+
+
+def test_prompts_of_documentation() -> None:
+    script = "$ export A=1\n(venv) user@host:~$ vllm serve m \\\n    --a 1\nINFO 08-05 started"
+    (command,) = read_shell(Mapped.whole(script), prompts=True)
+    assert [word.text for word in command.words] == ["vllm", "serve", "m", "--a", "1"]
+
+
+WORDS = st.text(
+    st.characters(codec="utf-8", exclude_characters="\0", exclude_categories=["Cs"]), min_size=1, max_size=12
+)
+
+
+@given(st.lists(WORDS, min_size=1, max_size=6), st.sampled_from([" ", " \\\n  ", " \\\r\n\t"]))
+def test_what_is_quoted_is_read_back_with_its_place(words: list[str], gap: str) -> None:
+    # tree-sitter's grammar takes other characters for blanks than a shell does: quoted, they are characters like others
+    quoted = ["'" + word.replace("'", "'\\''") + "'" for word in words]
+    script = "vllm serve model " + gap.join(quoted) + "\n"
+    command = only(script)
+    assert [word.text for word in command.words] == ["vllm", "serve", "model", *words]
+    assert [script[word.start : word.stop] for word in command.words[3:]] == quoted
+
+
+@given(st.text(max_size=200))
+def test_any_text_is_read(text: str) -> None:
+    for script in (text, f"vllm serve m {text}", f"{text}\nvllm serve m"):
+        for command in read_shell(Mapped.whole(script), prompts=True):
+            for word in command.words:
+                assert 0 <= word.start <= word.stop <= len(script)
