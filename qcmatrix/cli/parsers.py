@@ -135,14 +135,16 @@ def _ranges(matrix: Matrix, parser: str, cases: Sequence[str]) -> Iterator[str]:
             failing = ", ".join(first if first == last else f"{first} to {last}" for first, last in ranges)
             said = click.style(f"fails in {failing}", fg="red") if ranges else click.style("passes in all", fg="green")
             yield from style.wrapped(said, first=f"  {name:<24}", rest=" " * 26)
-        yield from _why(parser, case)
+        yield from _why(matrix, parser, case)
 
 
-def _why(parser: str, case: str, release: str | None = None, modes: str = "") -> Iterator[str]:
+def _why(matrix: Matrix, parser: str, case: str, release: str | None = None) -> Iterator[str]:
     """The known failures that explain this one."""
+    same_as = matrix.same_as.get(parser, {})
     for known in load_known():
-        concerned = not modes or not known.modes or set(modes) & set(known.modes)
-        if not concerned or not known.explains(parser, case, "", release or known.first):
+        # Where two names are one class, what is known is kept under one of them.
+        releases = [each for each in ([release] if release else matrix.releases) if known.holds_in(each)]
+        if not any(known.speaks_of(same_as.get(each, parser), case) for each in releases):
             continue
         where = known.first if known.first == known.last else f"{known.first} to {known.last}"
         yield from style.wrapped(f"{where}: {known.wrong}", first="  = ", rest="    ")
@@ -175,7 +177,7 @@ def _one_release(matrix: Matrix, parser: str, cases: Sequence[str], release: str
         for said, ways in told.items():
             way = "in every way" if len(ways) == len(_groups(parser)) else ", ".join(ways)
             yield from style.wrapped(f"{way}: {said}", first="  ", rest="      ")
-        yield from _why(parser, case, release)
+        yield from _why(matrix, parser, case, release)
     if len(failing) > _SHOWN:
         yield f"and {len(failing) - _SHOWN} more: --json shows all, --case TC-14 some"
 

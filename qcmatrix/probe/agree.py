@@ -254,7 +254,10 @@ def _accepted(mine: Ours, stage: str, answer: Mapping[str, Any], *, weights: boo
     if refusals:
         rules = _names(refusals)
         version = mine.deployment.release.version
-        reasons = [needs_the_device(rule, version) or ("" if weights else _NO_WEIGHTS) for rule in rules]
+        reasons = [
+            needs_the_device(found.rule.id, version, found.verdict.because) or ("" if weights else _NO_WEIGHTS)
+            for found in refusals
+        ]
         if all(reasons):
             return Agreement(grade=Grade.NOT_ASKABLE, why="; ".join(filter(None, reasons)), rules=rules, **seen)
         because = "; ".join(finding.verdict.because for finding in refusals)
@@ -313,7 +316,8 @@ _RESOLVED: Final[Mapping[str, Callable[[Deployment], Any]]] = {
     "all2all_backend": lambda mine: mine.all2all_backend,
     "attention_backend": lambda mine: mine.attention_backend,
     "moe_backend": lambda mine: mine.moe_backend,
-    "cudagraph_mode": lambda mine: mine.cudagraph_mode,
+    # Without CUDA graphs it is NONE, whatever the compilation settings ask for.
+    "cudagraph_mode": lambda mine: mine.cudagraph_mode if mine.cuda_graphs else "NONE",
     "async_scheduling": lambda mine: mine.async_scheduling,
     "enable_chunked_prefill": lambda mine: mine.enable_chunked_prefill,
     # The state of linear attention layers stretches the blocks that were asked for.

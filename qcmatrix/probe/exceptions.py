@@ -36,6 +36,8 @@ class NeedsTheDevice(msgspec.Struct, frozen=True):
     rule: str
     releases: Range
     why: str
+    says: str = ""
+    """Part of the rule's reason, where only one of several comes so late."""
 
 
 UNANSWERABLE: Final = (
@@ -87,6 +89,17 @@ NEEDS_THE_DEVICE: Final = (
         "a launch lays out the first pipeline stage only, and the others are refused",
     ),
     NeedsTheDevice(
+        "cpu-offload-with-hybrid-model",
+        Range("0.10.2", "0.20.0"),
+        "the input batch is built anew once the KV cache of the card is known",
+    ),
+    NeedsTheDevice(
+        "fp8-kv-cache-without-fp8-attention",
+        Range("0.11.0", "0.24.0"),
+        "the Triton kernel is compiled on the card at its first call",
+        says="no FP8 type in Triton",
+    ),
+    NeedsTheDevice(
         "block-size-not-multiple-of-16",
         Range("0.10.0", "0.11.1"),
         "the attention backend looks at the block size only when the KV cache is allocated on the card",
@@ -94,6 +107,9 @@ NEEDS_THE_DEVICE: Final = (
 )
 
 
-def needs_the_device(rule: str, version: Version) -> str | None:
+def needs_the_device(rule: str, version: Version, because: str) -> str | None:
     """Why a refusal that ``rule`` foretells cannot be seen without a card in that release; ``None``: it can."""
-    return next((item.why for item in NEEDS_THE_DEVICE if item.rule == rule and version in item.releases), None)
+    for item in NEEDS_THE_DEVICE:
+        if item.rule == rule and version in item.releases and item.says in because:
+            return item.why
+    return None

@@ -82,6 +82,12 @@ def _evidence() -> Iterator[tuple[Path, str]]:
     yield Path("qcmatrix/evidence/data/summary.json"), summary_json()
 
 
+def _parsers() -> Iterator[tuple[Path, str]]:
+    from qcmatrix.report.replay import parsers_page
+
+    yield Path("reports/tool-parsers.md"), parsers_page()
+
+
 PAGES: tuple[Callable[[], Iterator[tuple[Path, str]]], ...] = (
     _rule_pages,
     _schemas,
@@ -89,6 +95,7 @@ PAGES: tuple[Callable[[], Iterator[tuple[Path, str]]], ...] = (
     _latency,
     _served,
     _evidence,
+    _parsers,
 )
 
 

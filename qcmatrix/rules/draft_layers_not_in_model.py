@@ -7,12 +7,13 @@ from qcmatrix.rules.declare import Breach, Fix, Level, Outcome, RuleSource, Verd
 from qcmatrix.versions import Range
 
 _METHODS = ("mtp", "qwen3_next_mtp")
+_TAKEN_FOR_A_DRAFT = Range("0.10.2", "0.15.0")
 _WITH_LAYERS = ("Qwen3NextForCausalLM",)
 
 
 @rule(
-    holds=Range("0.15.0"),
-    reads=("architecture", "speculation"),
+    holds=Range("0.10.2"),
+    reads=("release", "architecture", "speculation"),
     outcome=Outcome.REFUSES_TO_START,
     sources=(
         RuleSource(
@@ -23,6 +24,11 @@ _WITH_LAYERS = ("Qwen3NextForCausalLM",)
         RuleSource(
             "https://github.com/vllm-project/vllm/blob/v0.28.0/vllm/config/speculative.py",
             "Unsupported speculative method: 'mtp'",
+            Level.PROBED,
+        ),
+        RuleSource(
+            "https://github.com/vllm-project/vllm/blob/v0.14.1/vllm/config/speculative.py",
+            "Speculative decoding with draft model is not supported yet.",
             Level.PROBED,
         ),
         RuleSource(
@@ -41,13 +47,14 @@ def draft_layers_not_in_model(deployment: Deployment) -> Verdict:
 
     Why it fails
     The method runs extra layers of the checkpoint itself. Qwen3-Coder 30B and 480B have none, and vLLM stops:
-    "Unsupported speculative method: 'mtp'".
+    "Unsupported speculative method: 'mtp'". Up to 0.14.1 it takes the request for one of a draft model and stops with
+    "Speculative decoding with draft model is not supported yet."
 
     What to do
     Method `ngram`, which needs no layers, or a draft model.
 
     Not covered
-    How much is won by it. Releases before 0.15.0 were not asked.
+    How much is won by it. Releases before 0.10.2, which do not know the method.
     """
     asked = deployment.speculation
     if asked is None or asked.method not in _METHODS or asked.model is not None:
@@ -58,5 +65,7 @@ def draft_layers_not_in_model(deployment: Deployment) -> Verdict:
         because=f"{deployment.architecture.architecture} has no prediction layers for method {asked.method}",
         about=("speculative_config",),
         fixes=(Fix("drop `--speculative-config`", drop=("speculative_config",)),),
-        error="Unsupported speculative method: 'mtp'",
+        error="Speculative decoding with draft model is not supported yet."
+        if deployment.release.version in _TAKEN_FOR_A_DRAFT
+        else "Unsupported speculative method: 'mtp'",
     )

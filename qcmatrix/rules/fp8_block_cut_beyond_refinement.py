@@ -21,6 +21,7 @@ _UNSUPPORTED = "FP8 MoE backend {} does not support the deployment configuration
     reads=(
         "release",
         "architecture",
+        "checkpoint",
         "quantization",
         "gpu",
         "tensor_parallel_size",
@@ -94,6 +95,11 @@ def fp8_block_cut_beyond_refinement(deployment: Deployment) -> Verdict:
     block_n, block_k = block
     if rest or (width % block_n == 0 and (ranks == 1 or width % block_k == 0)):
         return None
+    if deployment.checkpoint.quantization.method == "none":
+        return Unknown(
+            "--quantization fp8_per_block makes its blocks once the weights are loaded and rounds their number up: "
+            "whether its kernels take cut blocks is not known"
+        )
     cut = (
         f"each of {ranks} ranks gets {width} of an expert's {moe.moe_intermediate_size} columns, "
         f"not a multiple of {block_n}"

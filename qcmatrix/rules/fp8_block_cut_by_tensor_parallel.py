@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from qcmatrix.deployment import Deployment
-from qcmatrix.rules.declare import Breach, Fix, Level, Outcome, RuleSource, Verdict, rule
+from qcmatrix.rules.declare import Breach, Fix, Level, Outcome, RuleSource, Unknown, Verdict, rule
 from qcmatrix.versions import Range
 
 _METHODS = ("fp8", "compressed-tensors")
@@ -13,6 +13,7 @@ _METHODS = ("fp8", "compressed-tensors")
     holds=Range("0.10.0", "0.29.0"),
     reads=(
         "architecture",
+        "checkpoint",
         "quantization",
         "tensor_parallel_size",
         "data_parallel_size",
@@ -93,6 +94,11 @@ def fp8_block_cut_by_tensor_parallel(deployment: Deployment) -> Verdict:
         unit, side = block_k, "k"
     else:
         return None
+    if deployment.checkpoint.quantization.method == "none":
+        return Unknown(
+            "--quantization fp8_per_block makes its blocks once the weights are loaded and rounds their number up: "
+            "whether its kernels take cut blocks is not known"
+        )
     spread = (
         f"{ranks} ranks"
         if ranks == tensor

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from qcmatrix.deployment import Deployment
-from qcmatrix.rules.declare import Breach, Fix, Level, Outcome, RuleSource, Verdict, rule
+from qcmatrix.rules.declare import Breach, Fix, Level, Outcome, RuleSource, Unknown, Verdict, rule
 from qcmatrix.versions import Range
 
 _KEEPS_SHARED_EXPERT_WHOLE = Range("0.20.0")
@@ -18,6 +18,7 @@ _ALLOWS_CUT_OUTPUTS = Range("0.14.0")
     reads=(
         "release",
         "architecture",
+        "checkpoint",
         "quantization",
         "tensor_parallel_size",
         "data_parallel_size",
@@ -76,6 +77,11 @@ def fp8_block_cut_in_dense_linear(deployment: Deployment) -> Verdict:
         return None
     layer, width, side = cut
     unit = block[0] if side == "n" else block[1]
+    if deployment.checkpoint.quantization.method == "none":
+        return Unknown(
+            "--quantization fp8_per_block makes its blocks once the weights are loaded and rounds their number up: "
+            "whether its kernels take cut blocks is not known"
+        )
     what = "output_partition_size" if side == "n" else "input_size_per_partition"
     smaller = next(
         (s for s in range(tensor - 1, 0, -1) if not tensor % s and _first_cut(deployment, s, block) is None), None

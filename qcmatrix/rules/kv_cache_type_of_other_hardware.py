@@ -10,11 +10,13 @@ _ANY_NAME_IN_FP8 = Range(None, "0.22.0")
 """Releases whose FlashAttention takes every name that begins with fp8 on Hopper."""
 _AUTO_ONLY = Range("0.11.1", "0.15.0")
 """Releases whose attention backends know no 16-bit type by name."""
-_OLD_CARDS = Range("0.24.0", None)
+_FLEX = Range("0.11.0", "0.11.1")
+"""Releases that put FlexAttention on older cards, which takes `auto` only."""
+_OLD_CARDS = Range("0.24.0", "0.33.0")
 
 
 @rule(
-    holds=Range("0.11.1"),
+    holds=Range("0.11.0"),
     reads=("release", "gpu", "kv_cache_dtype", "attention_backend"),
     outcome=Outcome.REFUSES_TO_START,
     sources=(
@@ -41,8 +43,9 @@ def kv_cache_type_of_other_hardware(deployment: Deployment) -> Verdict:
 
     What it finds
     `--kv-cache-dtype fp8_inc`, which belongs to Intel Gaudi, on an NVIDIA card; up to 0.21.0 Hopper takes it for an
-    FP8 type of its own. `bfloat16` from 0.11.1 up to 0.14.1, whose attention backends know 16 bit as `auto` only, and
-    from 0.28.0 on cards older than compute capability 8.0.
+    FP8 type of its own. `bfloat16` from 0.11.1 up to 0.14.1, whose attention backends know 16 bit as `auto` only (in
+    0.11.0 FlexAttention alone, which older cards get), and
+    from 0.24.0 to 0.32.0 on cards older than compute capability 8.0 (later: `kv-cache-type-differs-from-model`).
 
     Why it fails
     No attention backend for the card takes the type, and vLLM stops while it builds the layers.
@@ -51,20 +54,25 @@ def kv_cache_type_of_other_hardware(deployment: Deployment) -> Verdict:
     `--kv-cache-dtype fp8` on a card that has FP8, or leave it out.
 
     Not covered
-    FP8 on cards without it: `fp8-kv-cache-without-fp8-attention`. Releases before 0.11.1.
+    FP8 on cards without it: `fp8-kv-cache-without-fp8-attention`. Releases before 0.11.0.
     """
     asked, gpu = deployment.kv_cache_dtype, deployment.gpu
     version, backend, capability = deployment.release.version, deployment.attention_backend, gpu.compute_capability
     if gpu.vendor == "amd":
         return None
     nowhere = "No valid attention backend found for cuda" if backend is None else "Selected backend ... is not valid"
-    if asked == "fp8_inc":
+    if asked == "fp8_inc" and version not in _FLEX:
         hopper = capability is not None and capability[0] == 9 and version in _ANY_NAME_IN_FP8
         if capability is None or (hopper and backend in (None, "FLASH_ATTN")):
             return None
         return _breach(f"fp8_inc is a type of Intel Gaudi, and {gpu.name} has none of its kernels", nowhere)
     if asked != "bfloat16":
         return None
+    old = capability is not None and capability < (8, 0)
+    if version in _FLEX and (backend == "FLEX_ATTENTION" or (backend is None and old)):
+        return _breach(
+            "FlexAttention knows bfloat16 as `auto` only", "FlexAttention does not support quantized kv-cache"
+        )
     if version in _AUTO_ONLY:
         return _breach(f"the attention backends of vLLM {deployment.release} know bfloat16 as `auto` only", nowhere)
     if version in _OLD_CARDS and capability is not None and capability < (8, 0):

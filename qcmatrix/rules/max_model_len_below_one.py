@@ -8,12 +8,16 @@ from qcmatrix.rules.declare import Breach, Fix, Level, Outcome, RuleSource, Verd
 from qcmatrix.versions import Range
 
 _AUTO = Range("0.14.0")
-_CHECKED = Range("0.11.1")
+_NO_BATCH = Range("0.11.1")
+"""Releases whose batch is no larger than the context when it is not given, and that refuse a batch of no tokens."""
+_ABOVE_ZERO = Range("0.13.0", "0.14.0")
+_POSITIVE = Range("0.23.0")
+_LEAST = "Input should be greater than or equal to -1"
 
 
 @rule(
     holds=Range("0.10.0"),
-    reads=("release", "architecture", "checkpoint", "max_model_len"),
+    reads=("release", "architecture", "checkpoint", "max_model_len", "given"),
     outcome=Outcome.REFUSES_TO_START,
     sources=(
         RuleSource(
@@ -27,9 +31,9 @@ _CHECKED = Range("0.11.1")
             Level.DERIVED,
         ),
         RuleSource(
-            "https://github.com/vllm-project/vllm/blob/v0.11.1/vllm/config/scheduler.py",
-            "max_model_len: int = Field(default=8192, ge=1)",
-            Level.DERIVED,
+            "https://github.com/vllm-project/vllm/blob/v0.11.2/vllm/config/scheduler.py",
+            "2 validation errors for SchedulerConfig max_num_batched_tokens Input should be greater than or equal to 1",
+            Level.PROBED,
         ),
     ),
 )
@@ -41,8 +45,10 @@ def max_model_len_below_one(deployment: Deployment) -> Verdict:
     context that the memory left over holds.
 
     Why it fails
-    From 0.11.1 on vLLM stops while it checks its configuration, with words that differ. Up to 0.11.0 the configuration
-    is accepted as it stands: should the engine come up, no request fits into it.
+    0.13.0, and all releases from 0.23.0 on, refuse such a length as it stands. The others from 0.11.1 on derive the
+    batch from it and refuse a batch of no tokens: "max_num_batched_tokens Input should be greater than or equal to 1".
+    Up to 0.11.0, and where `--max-num-batched-tokens` is given, the configuration is accepted: should the engine come
+    up, no request fits into it.
 
     What to do
     Ask for the length that you need, leave the flag out for the native one, or use `--max-model-len auto` from 0.14.0
@@ -61,11 +67,22 @@ def max_model_len_below_one(deployment: Deployment) -> Verdict:
     fixes = [Fix(f"leave it out for the native {native} tokens", drop=("max_model_len",))]
     if version in _AUTO:
         fixes.insert(0, Fix("let vLLM fit it to the memory left: `--max-model-len auto`", set={"max_model_len": -1}))
-    error = "Input should be greater than or equal to -1" if asked < -1 and version in _AUTO else ""
+    starts, error = False, ""
+    if version in _POSITIVE:
+        error = (
+            "max_model_len must be a positive integer" if asked == 0 else "Input should be greater than or equal to -1"
+        )
+    elif version in _ABOVE_ZERO:
+        error = "max_model_len Input should be greater than 0"
+    elif version in _AUTO and asked < -1:
+        error = _LEAST
+    else:
+        starts = version not in _NO_BATCH or "max_num_batched_tokens" in deployment.given
+        error = "" if starts else "max_num_batched_tokens Input should be greater than or equal to 1"
     return Breach(
         because=f"--max-model-len {asked} leaves no room for a single token",
         about=("max_model_len",),
         fixes=tuple(fixes),
         error=error,
-        outcome=None if version in _CHECKED else Outcome.STARTS_AND_IS_WRONG,
+        outcome=Outcome.STARTS_AND_IS_WRONG if starts else None,
     )

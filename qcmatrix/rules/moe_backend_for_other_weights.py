@@ -11,11 +11,11 @@ _SINCE = {"none": Range("0.17.0"), "awq": Range("0.25.0"), "gptq": Range("0.25.0
 # Only names that no such release up to 0.33.0 takes for the format; the others are left to vLLM.
 _NOT_FOR = {
     "none": ("unquantized", frozenset({"cutlass", "deep_gemm", "marlin"})),
-    "awq": ("WNA16", frozenset({"cutlass", "deep_gemm", "flashinfer_cutlass"})),
-    "gptq": ("WNA16", frozenset({"cutlass", "deep_gemm", "flashinfer_cutlass"})),
+    "awq": ("WNA16", frozenset({"cutlass", "deep_gemm", "flashinfer_cutlass", "triton"})),
+    "gptq": ("WNA16", frozenset({"cutlass", "deep_gemm", "flashinfer_cutlass", "triton"})),
 }
-_NO_TRITON = Range("0.28.0")
-"""Releases whose Triton experts take no AWQ layout and no bias, which GPTQ might bring."""
+_LISTS_TRITON = Range("0.27.0")
+"""Releases that have it in the list: it takes no AWQ layout and no bias, which GPTQ might bring."""
 
 
 @rule(
@@ -59,19 +59,19 @@ def moe_backend_for_other_weights(deployment: Deployment) -> Verdict:
 
     What it finds
     `--moe-backend` with kernels that do not exist for the checkpoint's experts: `cutlass`, `deep_gemm` or `marlin` for
-    16-bit ones, `cutlass`, `deep_gemm` or `flashinfer_cutlass` for AWQ and GPTQ, from 0.28.0 on
-    `triton` as well.
+    16-bit ones, `cutlass`, `deep_gemm`, `flashinfer_cutlass` or `triton` for AWQ and GPTQ.
 
     Why it fails
     An explicit name is no wish: vLLM looks it up in the list of kernels for the format and stops when it is missing.
+    From 0.27.0 on `triton` is in the list for AWQ and GPTQ, and does not take their experts.
 
     What to do
     Leave it out: vLLM takes the first of its list that works.
 
     Not covered
     Names that are in the list and do not run on the card. AWQ and GPTQ experts before 0.25.0, which do not heed the
-    option. FP8: `fp8-block-cut-beyond-refinement` for cut blocks. AWQ
-    and GPTQ experts whose groups are cut use other kernels.
+    option. FP8: `fp8-block-cut-beyond-refinement` for cut blocks. AWQ and GPTQ experts whose groups
+    are cut use other kernels.
     """
     moe, quantization, backend = deployment.architecture.moe, deployment.quantization, deployment.moe_backend
     if moe is None or backend == "auto" or quantization.method not in _NOT_FOR:
@@ -79,18 +79,18 @@ def moe_backend_for_other_weights(deployment: Deployment) -> Verdict:
     if deployment.release.version not in _SINCE[quantization.method]:
         return None
     kind, refused = _NOT_FOR[quantization.method]
-    triton = backend == "triton" and quantization.method != "none" and deployment.release.version in _NO_TRITON
-    if (backend not in refused and not triton) or "experts" in quantization.unquantized:
+    if backend not in refused or "experts" in quantization.unquantized:
         return None
     group = quantization.group_size or 0
     ranks = 1 if deployment.enable_expert_parallel else deployment.tensor_parallel_size * deployment.data_parallel_size
     if group > 0 and (ranks < 1 or moe.moe_intermediate_size % (ranks * group)):
         return None
+    listed = backend == "triton" and deployment.release.version in _LISTS_TRITON
     return Breach(
         because=f"there are no {backend} kernels for {kind} experts",
         about=("moe_backend",),
         fixes=(Fix("drop `--moe-backend`", drop=("moe_backend",)),),
         error="WNA16 MoE backend 'TRITON' does not support the deployment configuration"
-        if triton
+        if listed
         else f"moe_backend='{backend}' is not supported for {kind} MoE.",
     )

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from qcmatrix.catalogue.releases import Flag, Release, load_release
 from qcmatrix.launch.parse import parse
 from qcmatrix.launch.parsed import ProblemKind
-from qcmatrix.launch.values import human_int
+from qcmatrix.launch.values import CONFIGURATION_CLASSES, human_int
 
 WORDS = ["8", "-1", "0.5", "16K", "25.6k", "1.5K", "auto", "None", "", "a b", "fp8", "x=y", '{"a": {"b": [1]}}', "[1]"]
 UNKNOWN = ["--qcm-none", "-zz", "--qcm-none=1", "true"]
@@ -71,7 +71,10 @@ def _reader(flag: Flag, release: Release) -> Any:
             case "human_int":
                 return -1 if flag.accepts_auto and text in ("-1", "auto") else human_int(text, release.version)
             case "json":
-                return text if flag.text_allowed and not re.match(r"(?s)^\s*{.*}\s*$", text) else json.loads(text)
+                value = text if flag.text_allowed and not re.match(r"(?s)^\s*{.*}\s*$", text) else json.loads(text)
+                if flag.dest in CONFIGURATION_CLASSES and not isinstance(value, dict):
+                    raise ValueError("Input should be an object")
+                return value
         return text
 
     return read

@@ -148,7 +148,9 @@ def _full() -> Iterator[Layout]:
         yield Layout(name, tp=2, dp=3, ep=True, ranks="all")
     for name in ("480b-fp8", "30b-fp8", "30b", "next", "next-fp8"):
         for capability in ((8, 0), (8, 9), (10, 0)):
-            yield Layout(name, tp=4, capability=capability)
+            # 16 bit experts on 10.x are rounded for a kernel of FlashInfer, which a machine without a GPU does not have
+            if capability != (10, 0) or name.endswith("-fp8"):
+                yield Layout(name, tp=4, capability=capability)
     for name in ("30b-nvfp4", "next-nvfp4"):
         for tensor in (1, 2, 4):
             yield Layout(name, tp=tensor, capability=(10, 0))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from qcmatrix.probe.replay.judge import CRASH, FAIL, PASS, SHAPE
 from qcmatrix.probe.replay.modes import modes_of
 from qcmatrix.versions import parse_version
 
-__all__ = ["TEMPLATE", "Cell", "Known", "Matrix", "load_known", "load_matrix", "matrix_of"]
+__all__ = ["TEMPLATE", "Cell", "Failure", "Known", "Matrix", "load_known", "load_matrix", "matrix_of"]
 
 TEMPLATE = "chat template"
 """The row that stands for prompts, beside the parsers."""
@@ -78,15 +78,21 @@ class Known(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     ours: bool = False
     """It is our wish and no defect: the release does as its authors meant it."""
 
-    def explains(self, parser: str, case: str, mode: str, release: str, verdict: str = "") -> bool:
-        """Whether a failure is this one; an empty ``mode`` or ``verdict`` is any."""
-        return (
-            parser == self.parser
-            and verdict in self.verdicts
-            and (not self.modes or not mode or mode in self.modes + self.also)
-            and any(fnmatchcase(case, pattern) for pattern in (self.case, *self.covers))
-            and parse_version(self.first) <= parse_version(release) <= parse_version(self.last)
-        )
+    def speaks_of(self, parser: str, case: str) -> bool:
+        """Whether it is about this case."""
+        return parser == self.parser and any(fnmatchcase(case, pattern) for pattern in (self.case, *self.covers))
+
+    def holds_in(self, release: str) -> bool:
+        """Whether the release is in the range."""
+        return parse_version(self.first) <= parse_version(release) <= parse_version(self.last)
+
+    def concerns(self, mode: str, verdict: str) -> bool:
+        """Whether it is about this mode (an empty one is any) and this verdict."""
+        return verdict in self.verdicts and (not self.modes or not mode or mode in self.modes + self.also)
+
+
+Failure = tuple[str, str, str, str]
+"""Parser, case, mode (empty where there is only one) and release."""
 
 
 class _KnownFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -118,14 +124,18 @@ class Matrix(msgspec.Struct, frozen=True):
         return tuple(release for release, cell in found if cell is not None and set(cell.among(modes)) & set(verdicts))
 
     def ranges(
-        self, parser: str, case: str, modes: str = "", verdicts: str = FAIL + CRASH + SHAPE
+        self, parser: str, case: str, modes: str = "", verdicts: str = FAIL + CRASH + SHAPE, *, own: bool = False
     ) -> tuple[tuple[str, str], ...]:
-        """The failing releases as first and last of each stretch of releases that have a verdict."""
+        """The failing releases as first and last of each stretch of releases that have a verdict.
+
+        ``own``: releases where the parser is the same class as another are left to the other.
+        """
         failing = set(self.failing(parser, case, modes, verdicts))
+        shared = self.same_as.get(parser, {}) if own else {}
         stretches: list[list[str]] = []
         before = False
         for release in self.releases:
-            if self.cell(parser, case, release) is None:
+            if release in shared or self.cell(parser, case, release) is None:
                 continue
             now = release in failing
             if now and before:
@@ -135,18 +145,23 @@ class Matrix(msgspec.Struct, frozen=True):
             before = now
         return tuple((stretch[0], stretch[-1]) for stretch in stretches)
 
-    def unexplained(self, known: Iterable[Known]) -> tuple[tuple[str, str, str, str], ...]:
-        """Failures that no known one explains: (parser, case, mode, release)."""
+    def explained(self, known: Iterable[Known]) -> Iterator[tuple[Failure, tuple[Known, ...]]]:
+        """Every failure, and the known ones that explain it."""
         known = tuple(known)
-        return tuple(
-            (parser, case, mode, release)
-            for parser, of_parser in self.cells.items()
-            for case, of_case in of_parser.items()
-            for release, cell in of_case.items()
-            for mode, letter in zip(cell.modes or " " * len(cell.letters), cell.letters, strict=True)
-            if letter not in (PASS, "?")
-            and not any(each.explains(parser, case, mode.strip(), release, letter) for each in known)
-        )
+        for parser, of_parser in self.cells.items():
+            for case, of_case in of_parser.items():
+                # Which entries speak of the case at all is settled once: there are tens of thousands of failures.
+                of_this_case = [each for each in known if each.speaks_of(parser, case)]
+                for release, cell in of_case.items():
+                    now = [each for each in of_this_case if each.holds_in(release)]
+                    for mode, letter in zip(cell.modes or " " * len(cell.letters), cell.letters, strict=True):
+                        if letter not in (PASS, "?"):
+                            reasons = tuple(each for each in now if each.concerns(mode.strip(), letter))
+                            yield (parser, case, mode.strip(), release), reasons
+
+    def unexplained(self, known: Iterable[Known]) -> tuple[Failure, ...]:
+        """The failures that no known one explains."""
+        return tuple(failure for failure, reasons in self.explained(known) if not reasons)
 
 
 def load_matrix(directory: Path = PACKAGED) -> Matrix:

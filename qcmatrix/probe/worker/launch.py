@@ -144,6 +144,8 @@ def _set_environment(wanted: dict[str, str]) -> dict[str, str]:
         del os.environ[name]
     os.environ.update(wanted)
     if wanted != _last_environment:
+        if _in_defaults(wanted) != _in_defaults(_last_environment):
+            serve_command.forget_parsers()
         _last_environment = dict(wanted)
         import vllm.envs as envs
 
@@ -151,6 +153,11 @@ def _set_environment(wanted: dict[str, str]) -> dict[str, str]:
             envs.disable_envs_cache()
         pretend.forget()
     return before
+
+
+def _in_defaults(environment: dict[str, str]) -> dict[str, str]:
+    """Variables that 0.13.0 to 0.14.1 read while they make the defaults of their parser."""
+    return {name: value for name, value in environment.items() if "ATTN" in name or "ATTENTION" in name}
 
 
 _OURS = frozenset({"VLLM_LOGGING_LEVEL", "VLLM_NO_USAGE_STATS", "VLLM_CACHE_ROOT", "VLLM_DO_NOT_TRACK"})

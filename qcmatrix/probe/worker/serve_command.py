@@ -14,7 +14,16 @@ from typing import Any, NoReturn
 
 from qcmatrix_worker import groups
 
-__all__ = ["ParseError", "Refused", "dispatch", "documented_parser", "parse", "serve_parser", "validate_server"]
+__all__ = [
+    "ParseError",
+    "Refused",
+    "dispatch",
+    "documented_parser",
+    "forget_parsers",
+    "parse",
+    "serve_parser",
+    "validate_server",
+]
 
 
 class ParseError(Exception):
@@ -45,6 +54,11 @@ def flexible_parser() -> Any:
 def _command() -> tuple[Any, Any, Any]:
     """What :func:`_make` makes, once."""
     return _make()
+
+
+def forget_parsers() -> None:
+    """Make them anew when they are next wanted: their defaults are instances that may have read the environment."""
+    _command.cache_clear()
 
 
 def _make() -> tuple[Any, Any, Any]:
