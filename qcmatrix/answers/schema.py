@@ -197,6 +197,7 @@ class CheckAnswer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 SCHEMAS: dict[str, tuple[str, str]] = {
     "suggest": (SUGGEST_SCHEMA, "qcmatrix.answers.schema:SuggestAnswer"),
     "check": (CHECK_SCHEMA, "qcmatrix.answers.schema:CheckAnswer"),
+    "check-files": ("qcmatrix.check-files/1", "qcmatrix.answers.files:FilesAnswer"),
     "explain": ("qcmatrix.explain/1", "qcmatrix.answers.explain_schema:ExplainAnswer"),
 }
 """What has a contract: its identifier and its type, which is imported only when its schema is asked for."""

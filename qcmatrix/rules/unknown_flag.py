@@ -39,8 +39,8 @@ def unknown_flag(deployment: Deployment) -> Verdict:
     """
     words = deployment.unknown
     for place, word in enumerate(words):
-        if not word.startswith("--") or word == "--":
-            continue
+        if not word.startswith("--") or word == "--" or " " in word.partition("=")[0]:
+            continue  # argparse takes a word with a blank in it for no option
         name = word.partition("=")[0].partition(".")[0].replace("_", "-")
         if flag_history(name):
             continue
