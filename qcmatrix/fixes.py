@@ -5,11 +5,12 @@ from __future__ import annotations
 import msgspec
 
 from qcmatrix.assess import Assessment, Assessor, LaunchVerdict, with_fix
+from qcmatrix.catalogue.releases import Release
 from qcmatrix.launch.parsed import Problem
 from qcmatrix.rules.declare import Breach, Fix, Severity
 from qcmatrix.rules.judge import Finding
 
-__all__ = ["Offer", "judged_fix", "judged_fixes", "offered"]
+__all__ = ["Offer", "judged_fix", "judged_fixes", "offered", "problems_left"]
 
 _BETTER_FIRST = (
     LaunchVerdict.STARTS,
@@ -40,7 +41,8 @@ class Offer(msgspec.Struct, frozen=True):
     """A fix that was judged: what to do, and what comes of it."""
 
     fix: Fix
-    after: Assessment
+    after: Assessment | None
+    """``None``: model or card are not known, and nothing was sized."""
     text: str
 
 
@@ -55,7 +57,8 @@ def offered(assessor: Assessor, assessment: Assessment, finding: Finding) -> Off
     if not isinstance(finding.verdict, Breach):
         return None
     for fix in finding.verdict.fixes:
-        after = assessor.assess(with_fix(assessment.launch, fix), _problems_left(assessment, fix))
+        problems = problems_left(assessment.deployment.release, assessment.deployment.problems, fix)
+        after = assessor.assess(with_fix(assessment.launch, fix), problems)
         if any(other.rule is finding.rule for other in after.findings):
             continue
         if _BETTER_FIRST.index(after.verdict) > _BETTER_FIRST.index(assessment.verdict):
@@ -66,16 +69,16 @@ def offered(assessor: Assessor, assessment: Assessment, finding: Finding) -> Off
     return None
 
 
-def _problems_left(assessment: Assessment, fix: Fix) -> tuple[Problem, ...]:
+def problems_left(release: Release, problems: tuple[Problem, ...], fix: Fix) -> tuple[Problem, ...]:
     """The problems of the words that the fix does not write anew."""
-    flags = assessment.deployment.release.flag_by_name
+    flags = release.flag_by_name
     touched = {*fix.set, *fix.drop}
 
     def is_touched(problem: Problem) -> bool:
         flag = flags.get(problem.words[0].partition("=")[0]) if problem.words else None
         return flag is not None and flag.dest in touched
 
-    return tuple(problem for problem in assessment.deployment.problems if not is_touched(problem))
+    return tuple(problem for problem in problems if not is_touched(problem))
 
 
 def _told(fix: Fix, before: Assessment, after: Assessment) -> str:

@@ -261,6 +261,7 @@ class ChangesAnswer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 SCHEMAS: dict[str, tuple[str, str]] = {
     "suggest": (SUGGEST_SCHEMA, "qcmatrix.answers.schema:SuggestAnswer"),
     "check": (CHECK_SCHEMA, "qcmatrix.answers.schema:CheckAnswer"),
+    "check-files": ("qcmatrix.check-files/1", "qcmatrix.answers.files:FilesAnswer"),
     "changes": (CHANGES_SCHEMA, "qcmatrix.answers.schema:ChangesAnswer"),
     "probe": (PROBE_SCHEMA, "qcmatrix.answers.probe_schema:ProbeAnswer"),
     "explain": ("qcmatrix.explain/1", "qcmatrix.answers.explain_schema:ExplainAnswer"),

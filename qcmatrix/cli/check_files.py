@@ -54,6 +54,8 @@ def check_files(
     if fix or diff:
         if output != "text":
             raise RequestError(f"--{'fix' if fix else 'diff'} prints text", "leave --format out")
+        if fix and "-" in paths:
+            raise RequestError("--fix writes files, and standard input is none", "use --diff")
         return _mend(paths, wishes, settings, write=fix, unsafe=unsafe)
     reports = with_clients(paths, tuple(lint(paths, wishes, settings)), settings)
     if output == "text":

@@ -10,7 +10,7 @@ from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from qcmatrix.documents.found import FoundCommand, FoundWord, Quoting
 from qcmatrix.documents.mapped import Mapped
-from qcmatrix.documents.shell import mentions_vllm, read_shell, shell_words
+from qcmatrix.documents.shell import read_shell, shell_words
 from qcmatrix.documents.yaml_tree import Tree, mapped_scalar
 from qcmatrix.errors import RequestError
 from qcmatrix.launch.command import Form, locate
@@ -19,6 +19,8 @@ __all__ = ["Container", "environment", "scalar_words", "word_of"]
 
 _SHELLS = frozenset({"bash", "sh", "zsh", "dash", "ash"})
 _TAG = re.compile(r":v?(\d+\.\d+(?:\.\d+)*(?:\.?(?:rc|post|dev)\d+)*)")
+_BESIDE = re.compile(r"router|proxy|gateway|dashboard|exporter|bench|client|operator|scheduler|cache-?server|sidecar")
+_SERVER_OPTION = re.compile(r"--(?:tensor-parallel-size|max-model-len|gpu-memory-utilization|served-model-name)\b")
 _TEMPLATE = re.compile(r"\{\{|\$\{?[A-Za-z_]")
 
 
@@ -48,9 +50,7 @@ class Container(msgspec.Struct, frozen=True):
         image = self.image.text if self.image is not None else ""
         if self.entrypoint is None or (self.entrypoint and self.entrypoint[0].text.startswith("-")):
             # nothing but options: for the image's own entrypoint, which is the server only in vLLM's images
-            if "vllm" not in image and not any(mentions_vllm(word.text) for word in given):
-                return []
-            if not given:
+            if not given or not self._serves_by_itself(image, given):
                 return []
             command = FoundCommand(tuple(self._behind_image(given)))
         else:
@@ -58,6 +58,15 @@ class Container(msgspec.Struct, frozen=True):
         if not self._starts_a_server(command):
             return []
         return [self._in(command)]
+
+    def _serves_by_itself(self, image: str, given: Sequence[FoundWord]) -> bool:
+        """Is the image's own entrypoint the server? Routers and dashboards have vllm in their names, too."""
+        name = image.partition("@")[0].rpartition("/")[2].partition(":")[0]
+        if "vllm" in name:
+            return _BESIDE.search(name) is None
+        if image and self.image is not None and self.image.resolved:
+            return "vllm" in image and _BESIDE.search(image) is None
+        return any(_SERVER_OPTION.match(word.text) for word in given)
 
     def _filled(self, word: FoundWord) -> FoundWord:
         if self.fill is None or "$" not in word.text:
@@ -86,6 +95,7 @@ class Container(msgspec.Struct, frozen=True):
             env={**self.env, **command.env},
             release_hint=command.release_hint or (tag[1].strip(".") if tag else None),
             gpus=self.gpus,
+            contained=True,
             open_ended=command.open_ended or self.open_ended,
         )
 
@@ -141,14 +151,16 @@ def environment(tree: Tree, key: str) -> dict[str, FoundWord]:
     node = tree.get(key)
     found: dict[str, FoundWord] = {}
     if isinstance(node, MappingNode):
-        for name, value in node.value:
-            if isinstance(name, ScalarNode) and isinstance(value, ScalarNode):
-                found[name.value] = _value_of(value, value.value)
+        pairs = Tree(tree.text, node)
+        for name in pairs.keys:
+            value = pairs.get(name)
+            if isinstance(value, ScalarNode):
+                found[name] = _value_of(value, value.value)
     for item in node.value if isinstance(node, SequenceNode) else ():
         if isinstance(item, ScalarNode):
-            name, equals, value = item.value.partition("=")
+            name, equals, text = item.value.partition("=")
             if equals:
-                found[name] = _value_of(item, value)
+                found[name] = _value_of(item, text)
         elif isinstance(item, MappingNode):
             pair = Tree(tree.text, item)
             name_text, value_node = pair.text_of("name"), pair.get("value")

@@ -19,6 +19,7 @@ _INSTRUCTION = re.compile(
     r"^[ \t]*(?P<name>[A-Za-z]+)[ \t]+(?P<rest>(?:[^\\\n]|\\[^\n]|\\[ \t]*\r?\n(?:[ \t]*#[^\n]*\n)*)*)", re.MULTILINE
 )
 _PAIR = re.compile(r"([A-Za-z_]\w*)=(\"(?:[^\"\\]|\\.)*\"|'[^']*'|(?:[^\s\\]|\\.)*)")
+_COMMENT_LINE = re.compile(r"^[ \t]*#[^\n]*\n?", re.MULTILINE)
 _STRING = re.compile(r'"(?:[^"\\]|\\.)*"')
 _VARIABLE = re.compile(r"\$\{?([A-Za-z_]\w*)(?::-([^{}]*))?\}?")
 _RELEASE = re.compile(r"\bvllm(?:\[[^\]]*\])?==v?(\d[\w.+!]*)")
@@ -35,6 +36,11 @@ def read_dockerfile(text: str) -> list[FoundCommand]:
         else:
             stages[-1].take(name, start, stop)
     return [command for stage in stages for command in stage.commands()]
+
+
+def _without_comments(body: str) -> str:
+    """Blanks in place of the comment lines between continued ones, which Docker takes out first."""
+    return _COMMENT_LINE.sub(lambda found: " " * len(found[0]), body)
 
 
 class _Stage:
@@ -79,7 +85,7 @@ class _Stage:
             if (release := _RELEASE.search(body)) is not None:
                 self.release = release[1]
             if mentions_vllm(body):
-                self.scripts.extend(read_shell(Mapped.whole(body, start)))
+                self.scripts.extend(read_shell(Mapped.whole(_without_comments(body), start)))
 
     def _words(self, start: int, stop: int) -> tuple[FoundWord, ...]:
         body = self.text[start:stop]
@@ -92,7 +98,7 @@ class _Stage:
                     continue
                 words.append(FoundWord(value, start + found.start(), start + found.end(), Quoting.FLOW_ITEM))
             return tuple(words)  # the exec form: no shell, so no variable is filled in
-        found_words, more = shell_words(Mapped.whole(re.sub(r"\\(?=[ \t]*\r?\n)", " ", body), start))
+        found_words, more = shell_words(Mapped.whole(re.sub(r"\\(?=[ \t]*\r?\n)", " ", _without_comments(body)), start))
         self.open_ended = self.open_ended or more
         return tuple(self._filled(word) for word in found_words)
 

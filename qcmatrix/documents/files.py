@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path, PurePath
 
@@ -12,7 +13,7 @@ from qcmatrix.documents.mapped import Mapped
 from qcmatrix.documents.shell import mentions_vllm, read_shell
 from qcmatrix.errors import FileProblem
 
-__all__ = ["LARGEST_FILE", "kind_of", "read_document", "read_text", "walk"]
+__all__ = ["LARGEST_FILE", "STANDARD_INPUT", "kind_of", "read_document", "read_text", "walk"]
 
 LARGEST_FILE = 10_000_000
 """Bytes; what is larger is no file that somebody wrote a command into."""
@@ -24,6 +25,9 @@ _BY_SUFFIX = {
     ".yaml": "yaml", ".yml": "yaml", ".dockerfile": "dockerfile", ".containerfile": "dockerfile",
     ".service": "systemd",
 }  # fmt: skip
+STANDARD_INPUT = "<stdin>"
+"""The path of what is read from there; on the command line it is ``-``."""
+_BYTE_ORDER_MARK = "\ufeff"
 _SHEBANG = re.compile(r"#![^\n]*\b(?:ba|z|k|da)?sh\b")
 _SHELL_LANGUAGES = frozenset({"", "bash", "sh", "shell", "zsh", "console", "shell-session", "shellsession", "terminal",
                               "text", "txt", "cmd", "bat", "none", "prompt", "commandline", "command"})  # fmt: skip
@@ -57,17 +61,20 @@ def kind_of(path: str, text: str = "") -> str | None:
 def walk(paths: Iterable[str], *, also: tuple[str, ...] = ()) -> Iterator[tuple[str, bool]]:
     """The files that ``paths`` mean, and whether each was named itself; folders are searched, hidden ones left out.
 
-    In folders, only names that may hold a command are taken, and those that end in one of ``also``.
+    ``-`` is standard input, whose path is :data:`STANDARD_INPUT`. In folders, only names that may hold a command are
+    taken, and those that end in one of ``also``.
 
     Raises:
         FileProblem: a path that is not there.
     """
-    missing = [path for path in paths if not Path(path).exists()]
+    paths = tuple(paths)
+    missing = [path for path in paths if path != "-" and not Path(path).exists()]
     if missing:
         raise FileProblem(f"there is no {missing[0]}", *(f"nor {path}" for path in missing[1:]))
     seen: set[str] = set()
-    for path in paths:
-        if not Path(path).is_dir():
+    for given in paths:
+        path = STANDARD_INPUT if given == "-" else given
+        if given == "-" or not Path(path).is_dir():
             if path not in seen:
                 seen.add(path)
                 yield path, True
@@ -92,17 +99,14 @@ def read_text(path: str) -> str:
     Raises:
         FileProblem: it cannot be opened, is too large, or is no text.
     """
-    file = Path(path)
     try:
-        if not file.is_file():
-            raise FileProblem(f"{path} is no regular file", "name a text file, or a folder to search")
-        if file.stat().st_size > LARGEST_FILE:
-            raise FileProblem(
-                f"{path} is larger than {LARGEST_FILE // 1_000_000} MB", "no file with commands is that large: not read"
-            )
-        data = file.read_bytes()
+        data = sys.stdin.buffer.read(LARGEST_FILE + 1) if path == STANDARD_INPUT else _bytes_of(path)
     except OSError as error:
         raise FileProblem(f"{path} cannot be read: {error.strerror or error}") from None
+    if len(data) > LARGEST_FILE:
+        raise FileProblem(
+            f"{path} is larger than {LARGEST_FILE // 1_000_000} MB", "no file with commands is that large: not read"
+        )
     if b"\0" in data[:8192]:
         raise FileProblem(f"{path} is no text file", "it holds zero bytes: not read")
     try:
@@ -114,12 +118,27 @@ def read_text(path: str) -> str:
         return data.decode("utf-8", "replace")
 
 
+def _bytes_of(path: str) -> bytes:
+    """At most one byte more than :data:`LARGEST_FILE`."""
+    file = Path(path)
+    if not file.is_file():
+        file.lstat()  # what is not there says so itself
+        raise FileProblem(f"{path} is no regular file", "name a text file, or a folder to search")
+    with file.open("rb") as opened:
+        return opened.read(LARGEST_FILE + 1)
+
+
 def read_document(path: str, text: str, kind: str | None = None) -> Document:
     """What ``text`` holds. ``kind`` is told from the name when ``None``; a text of no kind is read as shell."""
-    kind = kind or kind_of(path, text) or "shell"
-    if not mentions_vllm(text) and kind != "matrix":
+    mark = text.startswith(_BYTE_ORDER_MARK)
+    plain = text[1:] if mark else text
+    kind = kind or kind_of(path, plain) or "shell"
+    if not mentions_vllm(plain) and kind != "matrix":
         return Document(path, text, kind)
-    found, notes, kind = _read(text, kind)
+    found, notes, kind = _read(plain, kind)
+    if mark:
+        found = _moved(found, Mapped.whole(plain, 1))
+        notes = [Note(note.text, note.start + 1, note.stop + 1) for note in notes]
     return Document(path, text, kind, tuple(sorted(found, key=lambda command: command.start)), tuple(notes))
 
 

@@ -65,11 +65,13 @@ class FoundCommand(msgspec.Struct, frozen=True):
     """Where the document says that it runs (``matrix.toml``)."""
     expected: str | None = None
     """The verdict that the document expects (``matrix.toml``): a launch that is meant to fail is no finding."""
+    contained: bool = False
+    """Does it run in a container with a network of its own, where every interface is not everybody's?"""
 
     @property
     def start(self) -> int:
         """Where its first own word begins."""
-        return min((word.start for word in self.words if word.own), default=self.words[0].start)
+        return next((word.start for word in self.words if word.own), self.words[0].start)
 
 
 class Document(msgspec.Struct, frozen=True):

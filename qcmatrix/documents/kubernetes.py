@@ -14,6 +14,7 @@ from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 from qcmatrix.documents.containers import Container, environment, scalar_words, word_of
 from qcmatrix.documents.found import FoundCommand, FoundWord, Quoting
 from qcmatrix.documents.mapped import Mapped
+from qcmatrix.documents.scripts import SCRIPT_KEYS, read_scripts
 from qcmatrix.documents.shell import mentions_vllm, read_shell
 from qcmatrix.documents.yaml_tree import Tree
 
@@ -43,8 +44,12 @@ def read_kubernetes(text: str, root: Node) -> list[FoundCommand]:
             found.extend(_model_spec(tree))
         elif _is_container(tree):
             found.extend(_container(tree))
+        elif "repository" in tree and isinstance(tree.get("command"), SequenceNode):
+            found.extend(_image_with_command(tree))
         elif tree.text_of("kind") == "ConfigMap" and (data := tree.tree("data")) is not None:
             found.extend(_scripts(data))
+        if not SCRIPT_KEYS.isdisjoint(tree.keys):
+            found.extend(read_scripts(tree))
     return found
 
 
@@ -82,6 +87,16 @@ def _container(tree: Tree) -> list[FoundCommand]:
         fill=lambda text: _filled(text, env),
     )
     return container.commands(tree.text)
+
+
+def _image_with_command(tree: Tree) -> list[FoundCommand]:
+    """``image: {repository, tag, command}`` of vLLM's own chart,
+    https://github.com/vllm-project/vllm/tree/main/examples/online_serving/chart-helm (2026-11-22)."""
+    command, more = scalar_words(tree, "command")
+    place = tree.node
+    name = f"{tree.text_of('repository')}:{tree.text_of('tag') or 'latest'}"
+    image = FoundWord(name, place.start_mark.index, place.end_mark.index, Quoting.NONE)
+    return Container(image, command, (), {}, open_ended=more).commands(tree.text)
 
 
 def _filled(text: Mapped, env: dict[str, FoundWord]) -> tuple[Mapped, bool]:

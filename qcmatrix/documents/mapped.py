@@ -46,7 +46,8 @@ class Mapped:
     def span(self, start: int, stop: int) -> tuple[int, int]:
         """The document's [start, stop) of the characters [start, stop) of this text."""
         if start < stop:
-            return self.at[start], self.to[stop - 1]
+            first, last = self.at[start], self.to[stop - 1]
+            return first, last if last > first else self.to[start]  # put together from several places: its first
         place = self.at[start] if start < len(self.at) else self.to[-1] if self.to else 0
         return place, place
 

@@ -22,11 +22,15 @@ def read_matrix_commands(text: str) -> tuple[list[FoundCommand], list[Note]]:
         entries = tomllib.loads(text).get("entry", [])
     except (tomllib.TOMLDecodeError, RecursionError) as error:
         return [], [Note(f"not TOML: {error}", 0, min(1, len(text)))]
+    if not isinstance(entries, list):
+        return [], [Note("no entries: they are written as [[entry]]", 0, min(1, len(text)))]
     found: list[FoundCommand] = []
     places = list(_COMMAND.finditer(text))
     named = [entry for entry in entries if isinstance(entry, dict) and isinstance(entry.get("command"), str)]
     if len(places) != len(named):
-        return [], [Note("the entries' commands cannot be told apart: write each as `command = ...`", 0, 1)]
+        return [], [
+            Note("the entries' commands cannot be told apart: write each as `command = ...`", 0, min(1, len(text)))
+        ]
     for place, entry in zip(places, named, strict=True):
         end = text.find(place[1], place.end())
         script = mapped_scalar(text, entry["command"], place.end() - 1, len(text) if end < 0 else end)

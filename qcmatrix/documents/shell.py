@@ -11,8 +11,10 @@ from collections.abc import Iterator
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
+from qcmatrix.documents.carriers import CARRIERS, TALK, UV_RUNS, runs_text
 from qcmatrix.documents.found import FoundCommand, FoundWord, Note, Quoting
 from qcmatrix.documents.mapped import Mapped
+from qcmatrix.documents.shell_word import Value, Word, copied, found_on_path, joined, split, unescaped
 from qcmatrix.errors import RequestError
 from qcmatrix.launch.command import locate
 
@@ -24,14 +26,18 @@ __all__ = ["mentions_vllm", "read_shell"]
 _LAUNCHES = re.compile(r"\bvllm\b|api_server")
 _PLACEHOLDER = re.compile(r"(?<![\w<>&])<(?=[A-Za-z_])[\w./ -]{1,60}>(?![\w>&])")
 """``<model>``: what a reader of documentation shall fill in; the shell would take it for a redirection."""
+_ELLIPSES = ("...", "\u2026", "[...]")
+"""What stands in documentation for further options."""
 _TEMPLATE = re.compile(r"\{\{.*?\}\}|\{%.*?%\}")
-_PROMPT = re.compile(r"^[ \t]*(?:\([\w.-]+\)[ \t]*)?(?:[\w.-]+@[\w.:~/-]+)?[$%>#][ \t]+(?=\S)", re.MULTILINE)
+_PROMPT = re.compile(
+    r"^[ \t]*(?:\([\w.-]+\)[ \t]*)?(?:(?:[\w.-]+@[\w.:~/-]+)?[$%>]|[\w.-]+@[\w.:~/-]+#)[ \t]+(?=\S)", re.MULTILINE
+)
+"""``$``, ``user@host:~$``; a bare ``#`` is far more often a comment than root's prompt."""
 _FOREIGN = re.compile(r"[^\t\n\r\x20-\x7e]")
 _DEPTH = 6  # scripts within quotes within scripts
 _LARGEST = 4_000_000  # characters of one script that is taken apart
-_TALK = frozenset({"echo", "printf", "pip", "pip3", "uv", "apt", "apt-get", "grep", "pkill", "pgrep", "kill", "which",
-                   "man", "git", "cd", "ls", "rm", "mkdir", "conda", "helm", "kubectl"})  # fmt: skip
-_UV_RUNS = frozenset({"run", "tool"})
+_BACKTICK_COMMENT = re.compile(r"`[ \t]*#[^`\n]*`")
+"""A comment between the options of a continued command: it expands to nothing, and the grammar reads on behind it."""
 _CONDITIONS = frozenset({"if_statement", "case_statement", "for_statement", "c_style_for_statement",
                          "while_statement", "elif_clause", "else_clause"})  # fmt: skip
 
@@ -51,42 +57,17 @@ def read_shell(source: Mapped, *, prompts: bool = False) -> list[FoundCommand]:
     return _Script(source, prompts=prompts, depth=0, variables={}).commands()
 
 
-class _Value:
-    """What is known of a variable: its words' texts with their places, or nothing."""
-
-    __slots__ = ("known", "open_ended", "words")
-
-    def __init__(self, words: list[_Word], *, known: bool = True, open_ended: bool = False) -> None:
-        self.words = words  # one for a plain variable, any number for an array
-        self.known = known
-        self.open_ended = open_ended
-
-
-class _Word:
-    """A word while it is put together."""
-
-    __slots__ = ("open_ended", "own", "resolved", "span", "value")
-
-    def __init__(
-        self, value: Mapped, span: tuple[int, int], *, resolved: bool = True, own: bool = True, open_ended: bool = False
-    ) -> None:
-        self.value = value
-        self.span = span
-        self.resolved = resolved
-        self.own = own
-        self.open_ended = open_ended
-
-
 class _Script:
     """One script, evaluated from top to bottom."""
 
-    def __init__(self, source: Mapped, *, prompts: bool, depth: int, variables: dict[str, _Value]) -> None:
+    def __init__(self, source: Mapped, *, prompts: bool, depth: int, variables: dict[str, Value]) -> None:
         self.source = source
         self.depth = depth
         self.variables = variables
         self.exported: dict[str, FoundWord] = {}
         self.quoting = Quoting.SHELL if depth == 0 else Quoting.SHELL_IN_QUOTES
         text = _PROMPT.sub(lambda found: " " * len(found[0]), source.text) if prompts else source.text
+        text = _BACKTICK_COMMENT.sub(lambda found: " " * len(found[0]), text)
         self.holes = [found.span() for found in (*_PLACEHOLDER.finditer(text), *_TEMPLATE.finditer(text))]
         for start, stop in self.holes:
             text = text[:start] + "_" * (stop - start) + text[stop:]
@@ -114,9 +95,23 @@ class _Script:
                 self._declare(node, sure=sure)
             elif kind == "heredoc_body":
                 found.extend(self._inner(self._mapped(node)))
+            elif kind == "list":
+                first, *rest = [child for child in node.children if child.is_named]
+                behind = sure and not self._decides(node, first)
+                stack.extend((child, behind) for child in reversed(rest))
+                stack.append((first, sure))
             elif kind not in ("comment", "string", "raw_string"):
                 inner = sure and kind not in _CONDITIONS
                 stack.extend((child, inner) for child in reversed(node.children) if child.is_named)
+
+    def _decides(self, node: Node, first: Node) -> bool:
+        """Does ``first`` of ``first && ...`` or ``first || ...`` test something? What follows may then not be done."""
+        if any(child.type == "||" for child in node.children):
+            return True
+        while first.type == "list" and first.children:
+            first = first.children[-1]
+        start = self.code[first.start_byte : first.start_byte + 5]
+        return first.type in ("test_command", "negated_command") or start == b"test "
 
     # Words
 
@@ -127,7 +122,7 @@ class _Script:
         start, stop = self._extent(node)
         return self.source[start:stop]
 
-    def _words(self, node: Node) -> list[_Word]:
+    def _words(self, node: Node) -> list[Word]:
         """What ``node`` expands to: one word, or those of an array or of an unquoted variable."""
         start, stop = self._extent(node)
         if start == stop:  # what the grammar misses behind a mistake
@@ -138,9 +133,9 @@ class _Script:
             return spliced
         value, resolved, open_ended = self._evaluate(node)
         resolved = resolved and not any(first < stop and start < last for first, last in self.holes)
-        return [_Word(value, span, resolved=resolved, open_ended=open_ended)]
+        return [Word(value, span, resolved=resolved, open_ended=open_ended)]
 
-    def _spliced(self, node: Node) -> list[_Word] | None:
+    def _spliced(self, node: Node) -> list[Word] | None:
         """The words of ``"${ARGS[@]}"`` and of an unquoted ``$ARGS``; ``None``: it is no such thing."""
         inner, quoted = node, False
         if node.type == "string":
@@ -152,21 +147,21 @@ class _Script:
             return None
         name, is_array, plain = self._named(inner)
         if name in ("@", "*"):
-            return [_Word(Mapped("", ()), (0, 0), open_ended=True)]
+            return [Word(Mapped("", ()), (0, 0), open_ended=True)]
         value = self.variables.get(name)
         if value is None or not plain or not value.known:
             if is_array or (value is not None and value.open_ended and not quoted):
                 known = [] if value is None else value.words
-                return [*(_copied(word) for word in known), _Word(Mapped("", ()), (0, 0), open_ended=True)]
+                return [*(copied(word) for word in known), Word(Mapped("", ()), (0, 0), open_ended=True)]
             return None
         if is_array:
-            words = [_copied(word) for word in value.words]
+            words = [copied(word) for word in value.words]
         elif quoted:
             return None
         else:
-            words = [_copied(part) for word in value.words[:1] for part in _split(word)]
+            words = [copied(part) for word in value.words[:1] for part in split(word)]
         if value.open_ended:
-            words.append(_Word(Mapped("", ()), (0, 0), open_ended=True))
+            words.append(Word(Mapped("", ()), (0, 0), open_ended=True))
         return words
 
     def _named(self, node: Node) -> tuple[str, bool, bool]:
@@ -186,7 +181,7 @@ class _Script:
         if kind in ("word", "number", "extglob_pattern", "regex", "command_name", "string_content"):
             if kind == "command_name" and node.children:
                 return self._evaluate(node.children[0])
-            return (_unescaped(mapped), True, False)
+            return (unescaped(mapped), True, False)
         if kind == "raw_string":
             return mapped[1:-1], True, False
         if kind == "ansi_c_string":
@@ -212,12 +207,12 @@ class _Script:
                 continue
             first, last = self._extent(child)
             if first > position:
-                made += _unescaped(self.source[position:first], quoted=quoted)
+                made += unescaped(self.source[position:first], quoted=quoted)
             text, known, more = self._evaluate(child)
             made, resolved, open_ended = made + text, resolved and known, open_ended or more
             position = max(position, last)
         if position < stop:
-            made += _unescaped(self.source[position:stop], quoted=quoted)
+            made += unescaped(self.source[position:stop], quoted=quoted)
         return made, resolved, open_ended
 
     def _expansion(self, node: Node, mapped: Mapped) -> tuple[Mapped, bool, bool]:
@@ -251,32 +246,36 @@ class _Script:
         before = self.variables.get(name)
         if operator == b"+=" and before is not None:
             if not sure:
-                self.variables[name] = _Value(before.words, known=before.known, open_ended=True)
+                self.variables[name] = Value(before.words, known=before.known, open_ended=True)
             elif value_node is not None and value_node.type == "array":
-                self.variables[name] = _Value([*before.words, *words], known=before.known, open_ended=before.open_ended)
+                self.variables[name] = Value([*before.words, *words], known=before.known, open_ended=before.open_ended)
             else:
-                grown = _joined(before.words[0], words[0]) if before.words and words else None
+                grown = joined(before.words[0], words[0]) if before.words and words else None
                 kept = before.words if grown is None else [grown]
-                self.variables[name] = _Value(kept, known=before.known, open_ended=before.open_ended)
+                self.variables[name] = Value(kept, known=before.known, open_ended=before.open_ended)
         elif sure or (before is None and self.depth == 0 and not words):
             known = all(word.resolved for word in words) or len(words) != 1
-            self.variables[name] = _Value(
+            self.variables[name] = Value(
                 [word for word in words if word.value.text or not word.open_ended],
                 known=known,
                 open_ended=any(word.open_ended for word in words),
             )
         else:
-            self.variables[name] = _Value([], known=False)
+            self.variables[name] = Value([], known=False)
 
-    def _value(self, node: Node | None) -> list[_Word]:
+    def _value(self, node: Node | None) -> list[Word]:
         if node is None:
-            return [_Word(Mapped("", ()), (0, 0))]
+            return [Word(Mapped("", ()), (0, 0))]
         if node.type == "array":
             return [word for child in node.children if child.is_named and child.type != "comment"
                     for word in self._words(child)]  # fmt: skip
         value, resolved, open_ended = self._evaluate(node)
         start, stop = self._extent(node)
-        return [_Word(value, self.source.span(start, stop), resolved=resolved, open_ended=open_ended)]
+        return [Word(value, self.source.span(start, stop), resolved=resolved, open_ended=open_ended)]
+
+    def _one(self, node: Node | None) -> Word:
+        """The value of a plain variable: the first word of an array, nothing of an empty one."""
+        return next(iter(self._value(node)), Word(Mapped("", ()), (0, 0)))
 
     def _declare(self, node: Node, *, sure: bool) -> None:
         exports = self.code[node.start_byte : node.start_byte + 6] == b"export"
@@ -286,48 +285,56 @@ class _Script:
                 name_node = child.child_by_field_name("name")
                 if exports and name_node is not None:
                     name = self.code[name_node.start_byte : name_node.end_byte].decode("ascii")
-                    word = self._value(child.child_by_field_name("value"))[0]
+                    word = self._one(child.child_by_field_name("value"))
                     self.exported[name] = self._env_word(child, word, sure=sure)
 
-    def _env_word(self, node: Node, word: _Word, *, sure: bool = True) -> FoundWord:
+    def _env_word(self, node: Node, word: Word, *, sure: bool = True) -> FoundWord:
         start, stop = self._extent(node)
         span = self.source.span(start, stop)
         return FoundWord(word.value.text, *span, self.quoting, resolved=word.resolved and sure)
 
     def _command(self, node: Node) -> Iterator[FoundCommand]:
         env: dict[str, FoundWord] = {}
-        words: list[_Word] = []
+        words: list[Word] = []
         for child in node.children:
             if child.type == "variable_assignment":
                 name_node = child.child_by_field_name("name")
                 if name_node is not None:
                     name = self.code[name_node.start_byte : name_node.end_byte].decode("ascii")
-                    env[name] = self._env_word(child, self._value(child.child_by_field_name("value"))[0])
+                    env[name] = self._env_word(child, self._one(child.child_by_field_name("value")))
             elif child.is_named and child.type not in ("file_redirect", "heredoc_redirect", "herestring_redirect"):
                 words.extend(self._words(child.children[0] if child.type == "command_name" else child))
-        open_ended = any(word.open_ended for word in words)
-        words = [word for word in words if word.value.text or not word.open_ended]
+        open_ended = any(word.open_ended or word.value.text in _ELLIPSES for word in words)
+        words = [
+            word for word in words if (word.value.text or not word.open_ended) and word.value.text not in _ELLIPSES
+        ]
         if not words:
             return
         command = self._server(words, env, open_ended=open_ended, after=node)
         if command is not None:
             yield command
             return
-        if words[0].value.text.rpartition("/")[2] in _TALK:
+        if not runs_text([word.value.text for word in words]):
             return
         for word in words:
-            if any(blank in word.value.text for blank in " \n") and mentions_vllm(word.value.text):
-                yield from self._inner(word.value)
+            text = word.value
+            if text.text.startswith("--wrap="):  # sbatch
+                text = text[len("--wrap=") :]
+            if any(blank in text.text for blank in " \n") and mentions_vllm(text.text):
+                yield from self._inner(text)
 
     def _server(
-        self, words: list[_Word], env: dict[str, FoundWord], *, open_ended: bool, after: Node
+        self, words: list[Word], env: dict[str, FoundWord], *, open_ended: bool, after: Node
     ) -> FoundCommand | None:
+        words = _carried(words)
         texts = [word.value.text for word in words]
         first = texts[0].rpartition("/")[2]
-        talks = first in _TALK and not (first == "uv" and len(texts) > 1 and texts[1] in _UV_RUNS)
+        talks = first in TALK and not (first == "uv" and len(texts) > 1 and texts[1] in UV_RUNS)
         if talks or not any(_LAUNCHES.search(text) for text in texts):
             return None
-        if any(" " in text and re.search(r"\bvllm\s+serve\b|api_server\s", text) for text in texts):
+        if runs_text(texts) and any(
+            " " in text and re.search(r"\bvllm\s+serve\b|api_server\s", text) for text in texts
+        ):
             return None  # a script in quotes: read on its own
         try:
             command = locate(texts)
@@ -335,13 +342,22 @@ class _Script:
             return None
         if command.form == "options" or (command.form == "container" and not any("vllm" in text for text in texts)):
             return None
-        found = tuple(
-            FoundWord(word.value.text, *word.span, self.quoting, resolved=word.resolved, own=word.own) for word in words
-        )
+        found = tuple(self._found(word) for word in words)
         outer = {} if command.form == "container" else self.exported
         return FoundCommand(
             found, {**outer, **env}, open_ended=open_ended, notes=tuple(self._broken_continuation(after))
         )
+
+    def _found(self, word: Word) -> FoundWord:
+        """``word`` where it stands. In a script that comes from variables a word may come from several places: nothing
+        can be written there."""
+        start, stop = word.span
+        text = word.value.text
+        own, quoting = word.own, self.quoting
+        backwards = bool(text) and word.value.to[-1] <= word.value.at[0]
+        if self.depth and (backwards or stop <= start or stop - start > 6 * len(text) + 40):
+            stop, own, quoting = min(max(start, stop), start + 1), False, Quoting.NONE
+        return FoundWord(text, start, stop, quoting, resolved=word.resolved, own=own)
 
     def _broken_continuation(self, node: Node) -> Iterator[Note]:
         """``\\`` with a blank behind it ends a command, and the options on the next line become one of their own."""
@@ -365,46 +381,20 @@ class _Script:
         return script.commands()
 
 
-def _copied(word: _Word) -> _Word:
-    return _Word(word.value, word.span, resolved=word.resolved, own=False)
-
-
-def _joined(first: _Word, second: _Word) -> _Word:
-    value = first.value + second.value
-    span = (min(first.span[0], second.span[0]), max(first.span[1], second.span[1]))
-    return _Word(value, span, resolved=first.resolved and second.resolved)
-
-
-def _split(word: _Word) -> Iterator[_Word]:
-    """The words of an unquoted variable: quotes in its value are ordinary characters, as for the shell."""
-    for found in re.finditer(r"\S+", word.value.text):
-        part = word.value[found.start() : found.end()]
-        yield _Word(part, part.span(0, len(part)), resolved=word.resolved or "$" not in part.text)
-
-
-def _unescaped(mapped: Mapped, *, quoted: bool = False) -> Mapped:
-    """Without backslashes; within double quotes only those that escape something there."""
-    if "\\" not in mapped.text:
-        return mapped
-    text: list[str] = []
-    at: list[int] = []
-    to: list[int] = []
-    position = 0
-    while position < len(mapped.text):
-        first = position
-        character = mapped.text[position]
-        following = mapped.text[position + 1 : position + 2]
-        if character == "\\" and following and (not quoted or following in '"\\$`\n\r'):
-            position += 1
-            if following in "\n\r":
-                position += 2 if mapped.text.startswith("\r\n", position) else 1
-                continue
-            character = following
-        text.append(character)
-        at.append(mapped.at[first])
-        to.append(mapped.to[position])
-        position += 1
-    return Mapped("".join(text), at, to)
+def _carried(words: list[Word]) -> list[Word]:
+    """Without what only carries the command to where it runs: ``ssh HOST vllm serve ...``."""
+    words = [found_on_path(word) for word in words]
+    texts = [word.value.text for word in words]
+    commands = CARRIERS.get(texts[0].rpartition("/")[2])
+    if commands is None or (commands and not commands & set(texts[1:4])):
+        return words
+    for index in range(1, len(texts) - 1):
+        name, following = texts[index].rpartition("/")[2], texts[index + 1]
+        if (name == "vllm" and following == "serve") or (
+            name.startswith("python") and following == "-m" and "vllm" in "".join(texts[index + 2 : index + 3])
+        ):
+            return words[index:]
+    return words
 
 
 @lru_cache(maxsize=1)
@@ -419,8 +409,8 @@ def shell_words(source: Mapped) -> tuple[list[FoundWord], bool]:
     """The words of one command line that is no script (a container's ``command:`` given as one string), and whether
     there may be more of them. Line ends are blanks."""
     text = re.sub(r"[\r\n]", " ", source.text)
-    script = _Script(Mapped(text, source.at), prompts=False, depth=1, variables={})
-    words: list[_Word] = []
+    script = _Script(Mapped(text, source.at, source.to), prompts=False, depth=1, variables={})
+    words: list[Word] = []
     stack = [_parser().parse(script.code).root_node]
     while stack:
         node = stack.pop()
@@ -428,7 +418,7 @@ def shell_words(source: Mapped) -> tuple[list[FoundWord], bool]:
             for child in node.children:
                 if child.type == "variable_assignment":
                     start, stop = script._extent(child)
-                    words.append(_Word(script.source[start:stop], script.source.span(start, stop)))
+                    words.append(Word(script.source[start:stop], script.source.span(start, stop)))
                 elif child.is_named:
                     words.extend(script._words(child.children[0] if child.type == "command_name" else child))
         else:

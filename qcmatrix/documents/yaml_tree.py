@@ -40,7 +40,7 @@ class Tree:
     def __init__(self, text: str, node: MappingNode) -> None:
         self.text = text
         self.node = node
-        self._values: dict[str, Node] = {key.value: value for key, value in node.value if isinstance(key, ScalarNode)}
+        self._values = _values(node)
 
     def __contains__(self, key: str) -> bool:
         return key in self._values
@@ -77,6 +77,27 @@ class Tree:
     def mapped(self, node: ScalarNode) -> Mapped:
         """A scalar's value with the place of each character."""
         return mapped_scalar(self.text, node.value, node.start_mark.index, node.end_mark.index)
+
+
+def _values(node: MappingNode) -> dict[str, Node]:
+    """Own keys first, then what ``<<`` merges in; each merged mapping once, however often it is named."""
+    found: dict[str, Node] = {}
+    seen: set[int] = set()
+    stack = [node]
+    while stack:
+        each = stack.pop()
+        if id(each) in seen:
+            continue
+        seen.add(id(each))
+        for key, value in each.value:
+            if not isinstance(key, ScalarNode):
+                continue
+            if key.value == "<<" and not key.style:
+                merged = value.value if isinstance(value, SequenceNode) else [value]
+                stack.extend(part for part in reversed(merged) if isinstance(part, MappingNode))
+            elif each is node or key.value not in found:
+                found[key.value] = value
+    return found
 
 
 def read_yaml(text: str) -> Iterator[Node]:

@@ -81,7 +81,10 @@ class _Writer:
                 index for index, word in enumerate(self.subject.words) if word == text and index not in known
             )
         added: list[tuple[str, ...]] = []
+        given = self.subject.parsed.launch.options
         for dest, value in fix.set.items():
+            if dest in given and given[dest] == value:
+                continue  # it stays as it is written: 1M, not 1048576
             groups = self._rendered(dest, value)
             span = self.subject.parsed.spans.get(dest)
             if span is None:

@@ -2,30 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from functools import lru_cache
+from collections.abc import Iterator, Mapping, Sequence
 
 import msgspec
 
 from qcmatrix.assess import Assessment, Assessor, LaunchVerdict
-from qcmatrix.catalogue.fleets import Fleet, parse_fleet
-from qcmatrix.catalogue.models import ResolvedCheckpoint, find_checkpoint
 from qcmatrix.documents.found import Document
 from qcmatrix.errors import UserError
 from qcmatrix.fixes import Offer, offered
+from qcmatrix.lint.standins import common_findings
 from qcmatrix.lint.subject import Subject, Wishes, subjects_of
-from qcmatrix.rules.declare import Breach, Severity
-from qcmatrix.rules.judge import Finding, worst_first
+from qcmatrix.rules.declare import Breach, Fix, Severity, Unknown
+from qcmatrix.rules.judge import Finding
 
 __all__ = ["FileFinding", "Judged", "judge_document", "judge_subject"]
 
-_ANY_FLEET = ("1024xH200", "1024xA100-80", "1024xL40S", "1024xB200")
-"""What holds on all of these holds whatever the card: a Hopper, an Ampere, an Ada and a Blackwell card."""
-_ANY_MODEL = ("480b-fp8", "next", "30b", "q2.5-coder-7b-awq")
 _ENDS_EARLY = "a continuation line is cut off"
 _UNEXPECTED = "an entry does not do what it is expected to do"
-_CARD = frozenset({"gpu", "fleet", "footprint"})
-_MODEL = frozenset({"architecture", "checkpoint", "quantization", "footprint"})
+_OPEN_BIND = "open-bind-without-key"
+_UNSEEN = "options-that-were-not-seen"
+_BY_NAME = frozenset({"api-key-on-command-line", "deprecated-flag", "environment-variable-without-effect",
+                      "max-seq-len-to-capture-without-effect"})  # fmt: skip
+"""They look at what is given, not at its value."""
+_READ_AS = {
+    "max_model_len": ("context",),
+    "hf_overrides": ("rope", "override_keys"),
+    "rope_scaling": ("rope",),
+    "quantization": ("quantization_flag",),
+    "served_model_name": ("served_model_names",),
+    "speculative_config": ("speculation",),
+    "kv_transfer_config": ("kv_transfer",),
+    "swap_space": ("swap_space_gib",),
+    "compilation_config": ("cudagraph_mode", "optimization_level"),
+}
+"""Under which other names rules read an option."""
 
 
 class FileFinding(msgspec.Struct, frozen=True):
@@ -90,11 +100,13 @@ def judge_subject(subject: Subject) -> Judged:
     if subject.fleet is not None and subject.checkpoint is not None:
         assessor = Assessor(subject.release, subject.fleet, subject.checkpoint)
         assessment = assessor.assess(subject.parsed.launch, subject.parsed.problems)
-        findings = [_found(subject, each, offered(assessor, assessment, each)) for each in assessment.findings]
-        findings += _unexpected(subject, assessment.verdict)
-        return Judged(subject, assessment.verdict, assessment, (*notes, *findings))
-    common = _common(subject)
-    return Judged(subject, None, None, (*notes, *(_found(subject, each, None) for each in common)))
+        kept = [each for each in assessment.findings if _tells(subject, each)]
+        findings = [_found(subject, each, offered(assessor, assessment, each)) for each in kept]
+        verdict = _verdict(assessment, kept)
+        findings += _unexpected(subject, verdict)
+        return Judged(subject, verdict, assessment, (*notes, *findings))
+    common = common_findings(subject, lambda each: _tells(subject, each))
+    return Judged(subject, None, None, (*notes, *(_found(subject, each, offer) for each, offer in common)))
 
 
 def _bare(command: object) -> Subject:
@@ -106,43 +118,46 @@ def _bare(command: object) -> Subject:
     return Subject(command, (), empty, load_release(newest_release()), None, None, "newest")  # type: ignore[arg-type]
 
 
-def _common(subject: Subject) -> tuple[Finding, ...]:
-    """The findings of the rules that look at nothing that is not known, which hold on whatever stands in for it."""
-    hidden = (_CARD if subject.fleet is None else frozenset()) | (_MODEL if subject.checkpoint is None else frozenset())
-    fleets: Iterable[Fleet] = (subject.fleet,) if subject.fleet is not None else _fleets()
-    checkpoints: Iterable[ResolvedCheckpoint] = (
-        (subject.checkpoint,) if subject.checkpoint is not None else tuple(map(find_checkpoint, _ANY_MODEL))
+def _tells(subject: Subject, finding: Finding) -> bool:
+    """Is it a finding? That a value is not known is told beside the command: nothing is wrong with it."""
+    if finding.rule.id == _UNSEEN and isinstance(finding.verdict, Unknown):
+        return False
+    return not _rests_on_unseen(subject, finding)
+
+
+def _rests_on_unseen(subject: Subject, finding: Finding) -> bool:
+    """Does it speak of a value that the file does not say, and so of one that nobody gave?"""
+    if not subject.unseen or finding.rule.id in _BY_NAME:
+        return False
+    about = finding.verdict.about if isinstance(finding.verdict, Breach) else ()
+    read = {name for dest in subject.unseen for name in (dest, *_READ_AS.get(dest, ()))}
+    in_env = any(name.isupper() for name in subject.unseen)
+    return (
+        bool(read & set(finding.rule.reads))
+        or bool(subject.unseen & set(about))
+        or (in_env and isinstance(finding.verdict, Unknown) and "env" in finding.rule.reads)
     )
-    kept: dict[str, Finding] | None = None
-    for fleet in fleets:
-        for checkpoint in checkpoints:
-            assessor = Assessor(subject.release, fleet, checkpoint)
-            found = assessor.cheap(assessor.resolve(subject.parsed.launch, subject.parsed.problems))
-            here = {each.rule.id: each for each in found if not hidden & set(each.rule.reads)}
-            kept = here if kept is None else {
-                rule: each for rule, each in kept.items() if rule in here and _same(each, here[rule])
-            }  # fmt: skip
-            if not kept:
-                return ()
-    return worst_first((kept or {}).values())
 
 
-def _same(one: Finding, other: Finding) -> bool:
-    return type(one.verdict) is type(other.verdict) and one.verdict.because == other.verdict.because
-
-
-@lru_cache(maxsize=1)
-def _fleets() -> tuple[Fleet, ...]:
-    return tuple(fleet for text in _ANY_FLEET for fleet in parse_fleet(text))
+def _verdict(assessment: Assessment, kept: Sequence[Finding]) -> LaunchVerdict:
+    """The verdict that the findings which are left allow: without one that rests on an unknown value, it is unknown."""
+    verdict = msgspec.structs.replace(assessment, findings=tuple(kept)).verdict
+    serves = verdict in (LaunchVerdict.STARTS, LaunchVerdict.TIGHT)
+    return LaunchVerdict.UNKNOWN if serves and verdict is not assessment.verdict else verdict
 
 
 def _found(subject: Subject, finding: Finding, offer: Offer | None) -> FileFinding:
     verdict, rule = finding.verdict, finding.rule
     start, stop = _place(subject, finding)
+    severity = finding.severity
+    if rule.id == _OPEN_BIND and _is_contained(subject):
+        severity, offer = Severity.INFO, None  # what a container publishes decides, and it must bind more than itself
+    if offer is not None and offer.fix.safe and _loses(subject, offer.fix):
+        offer = msgspec.structs.replace(offer, fix=msgspec.structs.replace(offer.fix, safe=False))
     about_words = isinstance(verdict, Breach) and "problems" in rule.reads
     return FileFinding(
         rule=rule.id,
-        severity=finding.severity,
+        severity=severity,
         title=rule.title if isinstance(verdict, Breach) else f"cannot be told: {rule.title}",
         because=verdict.because,
         start=start,
@@ -152,6 +167,30 @@ def _found(subject: Subject, finding: Finding, offer: Offer | None) -> FileFindi
         offer=offer,
         certain=about_words or not subject.command.open_ended,
     )
+
+
+def _loses(subject: Subject, fix: Fix) -> bool:
+    """Does it write over something that the command gives and that it does not say again?"""
+    options = subject.parsed.launch.options
+    for dest, new in fix.set.items():
+        old = options.get(dest)
+        if isinstance(old, Mapping):
+            if not isinstance(new, Mapping) or not old.keys() <= new.keys():
+                return True
+        elif fix.drop_words and old is not None and old != new:
+            return True
+    return False
+
+
+def _is_contained(subject: Subject) -> bool:
+    if subject.command.contained:
+        return True
+    prefix = subject.parsed.prefix
+    shares = any(
+        word in ("--network=host", "--net=host") or (word in ("--network", "--net") and behind == "host")
+        for word, behind in zip(prefix, (*prefix[1:], ""), strict=False)
+    )
+    return any(word.rpartition("/")[2] in ("docker", "podman", "nerdctl") for word in prefix) and not shares
 
 
 def _place(subject: Subject, finding: Finding) -> tuple[int, int]:

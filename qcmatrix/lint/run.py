@@ -66,7 +66,7 @@ def lint(paths: Iterable[str], wishes: Wishes, settings: Settings) -> Iterator[F
 def lint_text(path: str, text: str, wishes: Wishes, settings: Settings) -> FileReport:
     """The report of a text that stands, or would stand, in ``path``."""
     document = read_document(path, text)
-    judged = tuple(judge_document(document, wishes, _pinned_near(str(Path(path).parent))))
+    judged = tuple(judge_document(document, wishes, _pinned_near(str(Path(path).absolute().parent))))
     judged, own = suppressed(document, judged)
     return FileReport(path, document, tuple(_without_ignored(path, each, settings) for each in judged), own)
 

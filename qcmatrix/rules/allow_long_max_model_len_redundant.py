@@ -50,5 +50,7 @@ def allow_long_max_model_len_redundant(deployment: Deployment) -> Verdict:
     return Breach(
         because=f"vLLM accepts {length} tokens without VLLM_ALLOW_LONG_MAX_MODEL_LEN",
         about=("VLLM_ALLOW_LONG_MAX_MODEL_LEN",),
-        fixes=(Fix("take `VLLM_ALLOW_LONG_MAX_MODEL_LEN` away", drop_env=("VLLM_ALLOW_LONG_MAX_MODEL_LEN",)),),
+        fixes=(
+            Fix("take `VLLM_ALLOW_LONG_MAX_MODEL_LEN` away", drop_env=("VLLM_ALLOW_LONG_MAX_MODEL_LEN",), safe=True),
+        ),
     )

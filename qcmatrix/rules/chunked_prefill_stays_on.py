@@ -40,5 +40,5 @@ def chunked_prefill_stays_on(deployment: Deployment) -> Verdict:
     return Breach(
         because="the V1 engine of this release always splits long prompts",
         about=("enable_chunked_prefill",),
-        fixes=(Fix("drop `--no-enable-chunked-prefill`", drop=("enable_chunked_prefill",)),),
+        fixes=(Fix("drop `--no-enable-chunked-prefill`", drop=("enable_chunked_prefill",), safe=True),),
     )

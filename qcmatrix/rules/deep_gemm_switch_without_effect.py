@@ -60,5 +60,5 @@ def deep_gemm_switch_without_effect(deployment: Deployment) -> Verdict:
     return Breach(
         because=because,
         about=("VLLM_USE_DEEP_GEMM",),
-        fixes=(Fix("take `VLLM_USE_DEEP_GEMM` away", drop_env=("VLLM_USE_DEEP_GEMM",)),),
+        fixes=(Fix("take `VLLM_USE_DEEP_GEMM` away", drop_env=("VLLM_USE_DEEP_GEMM",), safe=True),),
     )

@@ -9,6 +9,7 @@ from qcmatrix.deployment import Deployment
 from qcmatrix.rules.declare import Breach, Fix, Level, Outcome, RuleSource, Severity, Verdict, rule
 from qcmatrix.versions import Range, parse_version
 
+_OUT = "leave it out"
 INSTEAD = {
     "VLLM_ALL2ALL_BACKEND": "use `--all2all-backend`",
     "VLLM_ATTENTION_BACKEND": "use `--attention-backend`",
@@ -78,11 +79,11 @@ def environment_variable_without_effect(deployment: Deployment) -> Verdict:
                 because += f"; did you mean {close[0]}?"
                 fix = Fix(f"write `{close[0]}`", drop_env=(name,), set_env={close[0]: deployment.env[name]})
         elif history[-1].high is not None and version >= parse_version(history[-1].high):
-            advice = INSTEAD.get(name, "take it away")
+            advice = INSTEAD.get(name, _OUT)
             because = f"vLLM reads {name} no more since {history[-1].high}: {advice}"
             dest = _FLAG_OF.get(name)
             value = {dest: deployment.env[name]} if dest is not None and dest in release.flag_by_dest else {}
-            fix = Fix(advice, drop_env=(name,), set=value)
+            fix = Fix(advice, drop_env=(name,), set=value, safe=advice.startswith(_OUT))
         else:
             because = f"{name} came with vLLM {history[0].low}, and this is {release}"
         refuses = version in _WARNS and deployment.options.get("fail_on_environ_validation") is True

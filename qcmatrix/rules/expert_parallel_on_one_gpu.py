@@ -51,5 +51,5 @@ def expert_parallel_on_one_gpu(deployment: Deployment) -> Verdict:
     return Breach(
         because="tensor parallel size x data parallel size is 1, so all experts stay on one GPU anyway",
         about=("enable_expert_parallel",),
-        fixes=(Fix("drop `--enable-expert-parallel`", drop=("enable_expert_parallel",)),),
+        fixes=(Fix("drop `--enable-expert-parallel`", drop=("enable_expert_parallel",), safe=True),),
     )

@@ -46,5 +46,5 @@ def hybrid_prefix_caching_ignored(deployment: Deployment) -> Verdict:
     return Breach(
         because="a hybrid model, for which this release switches --enable-prefix-caching off",
         about=("enable_prefix_caching",),
-        fixes=(Fix("drop `--enable-prefix-caching`", drop=("enable_prefix_caching",)),),
+        fixes=(Fix("drop `--enable-prefix-caching`", drop=("enable_prefix_caching",), safe=True),),
     )

@@ -41,5 +41,5 @@ def max_seq_len_to_capture_without_effect(deployment: Deployment) -> Verdict:
     return Breach(
         because="the V1 engine captures CUDA graphs whatever the sequence length, and 0.11.0 has the flag no more",
         about=("max_seq_len_to_capture",),
-        fixes=(Fix("leave it out", drop=("max_seq_len_to_capture",)),),
+        fixes=(Fix("leave it out", drop=("max_seq_len_to_capture",), safe=True),),
     )

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
-from qcmatrix.catalogue.releases import flag_history
+from qcmatrix.catalogue.releases import Release, flag_history
 from qcmatrix.deployment import Deployment
 from qcmatrix.rules.declare import Breach, Fix, Level, Outcome, RuleSource, Verdict, rule
 from qcmatrix.versions import Range, parse_version
 
+_OUT = "leave it out"
 INSTEAD = {
     "--calculate-kv-scales": "ship the scales with the checkpoint",
     "--cuda-graph-sizes": "use `--cudagraph-capture-sizes`",
@@ -37,6 +39,12 @@ INSTEAD = {
 """Flags that are gone -> what came in their place."""
 _OWN_RULE = ("--rope-scaling", "-O")
 _OPTION = re.compile(r"--?[A-Za-z]")
+_TASKS: dict[str, dict[str, Any]] = {
+    "auto": {},
+    "generate": {},
+    "embed": {"runner": "pooling", "convert": "embed"},
+    "embedding": {"runner": "pooling", "convert": "embed"},
+}
 
 
 def _flags(words: tuple[str, ...]) -> Iterator[tuple[str, tuple[str, ...]]]:
@@ -48,6 +56,45 @@ def _flags(words: tuple[str, ...]) -> Iterator[tuple[str, tuple[str, ...]]]:
         while "=" not in word and stop < len(words) and not words[stop].startswith("-"):
             stop += 1
         yield word.partition("=")[0].partition(".")[0].replace("_", "-"), words[place:stop]
+
+
+def _replacement(name: str, values: tuple[str, ...]) -> dict[str, Any] | None:
+    """The options that say the same today; ``None``: it cannot be told."""
+    value = values[0] if values else ""
+    if any("$" in each for each in values):
+        return None
+    whole = value.isascii() and value.isdigit()
+    match name:
+        case "--task":
+            return _TASKS.get(value)
+        case "--guided-decoding-backend":
+            return {"structured_outputs_config": {"backend": value}} if value else None
+        case "--guided-decoding-disable-any-whitespace":
+            return {"structured_outputs_config": {"disable_any_whitespace": True}}
+        case "--disable-mm-preprocessor-cache":
+            return {"mm_processor_cache_gb": 0.0}
+        case "--enable-multimodal-encoder-data-parallel":
+            return {"mm_encoder_tp_mode": "data"}
+        case "--num-redundant-experts" | "--eplb-window-size" | "--eplb-step-interval" if whole:
+            return {"eplb_config": {name.removeprefix("--").removeprefix("eplb-").replace("-", "_"): int(value)}}
+        case _:
+            return {} if INSTEAD.get(name, _OUT).startswith(_OUT) else None
+
+
+def _mended(release: Release, gone: Mapping[str, tuple[str, ...]]) -> tuple[dict[str, Any], bool]:
+    """What to set in place of all flags that are gone, and whether that is all that they said."""
+    options: dict[str, Any] = {}
+    whole = True
+    for name, words in gone.items():
+        inline = words[0].partition("=")[2]
+        made = _replacement(name, (inline,) if inline else words[1:])
+        if made is None or not made.keys() <= release.flag_by_dest.keys():
+            whole = False
+            continue
+        for dest, value in made.items():
+            merges = isinstance(value, dict) and isinstance(options.get(dest), dict)
+            options[dest] = {**options[dest], **value} if merges else value
+    return options, whole
 
 
 @rule(
@@ -95,6 +142,7 @@ def removed_flag(deployment: Deployment) -> Verdict:
     """
     version = deployment.release.version
     gone: dict[str, str] = {}
+    given: dict[str, tuple[str, ...]] = {}
     lost: list[str] = []
     for name, words in _flags(deployment.unknown):
         if name in _OWN_RULE:
@@ -103,14 +151,17 @@ def removed_flag(deployment: Deployment) -> Verdict:
         # A flag may come back later: `--disable-log-requests` is gone in 0.17.0 and there again in 0.33.0.
         left = [had.high for had in history if had.high is not None and version >= parse_version(had.high)]
         if left and not any(version in had for had in history):
-            gone[name] = f"{name} left vLLM with {left[-1]}: {INSTEAD.get(name, 'leave it out')}"
+            gone[name] = f"{name} left vLLM with {left[-1]}: {INSTEAD.get(name, _OUT)}"
+            given[name] = words
             lost += words
     if not gone:
         return None
-    advice = "; ".join(f"{name}: {INSTEAD.get(name, 'leave it out')}" for name in gone)
+    advice = "; ".join(f"{name}: {INSTEAD.get(name, _OUT)}" for name in gone)
+    options, whole = _mended(deployment.release, given)
+    text = advice.partition(": ")[2] if len(gone) == 1 else advice
     return Breach(
         because="; ".join(gone.values()),
         about=tuple(gone),
-        fixes=(Fix(advice.partition(": ")[2] if len(gone) == 1 else advice, drop_words=tuple(lost), safe=True),),
+        fixes=(Fix(text, set=options, drop_words=tuple(lost), safe=whole),),
         error=f"unrecognized arguments: {' '.join(lost)}",
     )

@@ -57,7 +57,7 @@ def tool_call_parser_missing(deployment: Deployment) -> Verdict:
     parser = deployment.checkpoint.tool_call_parser
     fixes = [Fix("leave `--enable-auto-tool-choice` out", drop=("enable_auto_tool_choice",))]
     if parser is not None:
-        fixes.insert(0, Fix(f"add `--tool-call-parser {parser}`", set={"tool_call_parser": parser}))
+        fixes.insert(0, Fix(f"add `--tool-call-parser {parser}`", set={"tool_call_parser": parser}, safe=True))
     return Breach(
         because="--enable-auto-tool-choice is given, and no --tool-call-parser",
         about=("enable_auto_tool_choice",),

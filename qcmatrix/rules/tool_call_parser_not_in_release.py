@@ -69,7 +69,7 @@ def tool_call_parser_not_in_release(deployment: Deployment) -> Verdict:
     right = deployment.checkpoint.tool_call_parser
     fixes: tuple[Fix, ...] = ()
     if right is not None and right in release.file.tool_parsers:
-        fixes = (Fix(f"use `--tool-call-parser {right}`", set={"tool_call_parser": right}),)
+        fixes = (Fix(f"use `--tool-call-parser {right}`", set={"tool_call_parser": right}, safe=True),)
     return Breach(
         because=f"vLLM {release} has no tool call parser {given}{since}",
         about=("tool_call_parser",),

@@ -46,6 +46,6 @@ def trust_remote_code_without_need(deployment: Deployment) -> Verdict:
     return Breach(
         because=f"{deployment.architecture.architecture} is built into vLLM",
         about=("trust_remote_code",),
-        fixes=(Fix("leave `--trust-remote-code` out", drop=("trust_remote_code",)),),
+        fixes=(Fix("leave `--trust-remote-code` out", drop=("trust_remote_code",), safe=True),),
         severity=Severity.INFO,
     )

@@ -42,8 +42,8 @@ def unknown_flag(deployment: Deployment) -> Verdict:
     """
     words = deployment.unknown
     for place, word in enumerate(words):
-        if not _OPTION.match(word):
-            continue
+        if not _OPTION.match(word) or " " in word.partition("=")[0]:
+            continue  # argparse takes a word with a blank in it for no option
         name = word.partition("=")[0].partition(".")[0].replace("_", "-")
         if flag_history(name) and name != "-O":  # no optimization level, or `-O` would not be left over
             continue

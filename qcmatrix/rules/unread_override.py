@@ -30,7 +30,7 @@ def verdict_on_unread_override(deployment: Deployment, *, form: str, key: str, u
         return Breach(
             because=f"the {key} override has no effect, and a context of {native} tokens or less needs none",
             about=about,
-            fixes=(Fix("leave the override out", drop=about),),
+            fixes=(Fix("leave the override out", drop=about, safe=True),),
             outcome=Outcome.REDUNDANT,
             severity=Severity.INFO,
         )

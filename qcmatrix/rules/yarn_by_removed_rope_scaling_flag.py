@@ -2,12 +2,34 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
+
 from qcmatrix.deployment import Deployment
-from qcmatrix.launch.yarn import native_positions, yarn_for
+from qcmatrix.launch.yarn import LARGEST_VALIDATED_FACTOR, native_positions, trained_positions, yarn_factor, yarn_for
 from qcmatrix.rules.declare import Breach, Fix, Level, Outcome, RuleSource, Verdict, rule
 from qcmatrix.versions import Range
 
 _FLAG = "--rope-scaling"
+
+
+def _reach(gone: Sequence[str], trained: int) -> int | None:
+    """How far the numbers behind the flag reach; ``None``: they are not those of YaRN over the ``trained`` length."""
+    _, equals, inline = gone[0].partition("=")
+    text = inline if equals else gone[1] if len(gone) > 1 else ""
+    try:
+        scaling = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(scaling, dict) or scaling.get("rope_type", scaling.get("type")) != "yarn":
+        return None
+    if not scaling.keys() <= {"rope_type", "type", "factor", "original_max_position_embeddings"}:
+        return None
+    factor, original = scaling.get("factor"), scaling.get("original_max_position_embeddings", trained)
+    if not isinstance(factor, int | float) or not 1 < factor <= LARGEST_VALIDATED_FACTOR or original != trained:
+        return None
+    reach = round(factor * trained)
+    return reach if yarn_factor(reach, trained) == factor else None
 
 
 @rule(
@@ -52,7 +74,8 @@ def yarn_by_removed_rope_scaling_flag(deployment: Deployment) -> Verdict:
     together with `rope_theta` from 0.12.0 on, and with `max_position_embeddings` beside it from 0.30.0 on.
 
     Not covered
-    The value after the flag is not read; the fix takes the factor that the asked length needs.
+    Keys of the value after the flag other than the factor and the original length. Where these cannot be read, or do
+    not reach the length asked for, the fix takes the factor that it needs.
     """
     words = deployment.unknown
     place = next((i for i, word in enumerate(words) if word.replace("_", "-").startswith(_FLAG)), None)
@@ -66,8 +89,15 @@ def yarn_by_removed_rope_scaling_flag(deployment: Deployment) -> Verdict:
     version = deployment.release.version
     fixes = [Fix("leave the flag out: the context asked for needs no YaRN", drop_words=tuple(gone))]
     if asked is None or asked > native:
-        options, _ = yarn_for(version, deployment.architecture, deployment.checkpoint, asked or 4 * native)
-        fixes = [Fix("ask for YaRN in `--hf-overrides` instead", set=options, drop_words=tuple(gone))]
+        trained = trained_positions(native)
+        reach = _reach(gone, trained)
+        same = reach is not None and (asked is None or asked <= reach)
+        tokens = reach if same and reach is not None else asked or 4 * native
+        options, _ = yarn_for(version, deployment.architecture, deployment.checkpoint, tokens)
+        if asked is not None:
+            options["max_model_len"] = asked
+        text = f"ask for YaRN in `--hf-overrides` instead{', with the same numbers' if same else ''}"
+        fixes = [Fix(text, set=options, drop_words=tuple(gone), safe=same)]
     return Breach(
         because=f"vLLM {deployment.release} has no --rope-scaling; the flag left with 0.11.1",
         about=(_FLAG,),

@@ -3,7 +3,15 @@
 from __future__ import annotations
 
 from qcmatrix.deployment import Deployment
-from qcmatrix.launch.yarn import forced_long, length_error, positions_of, yarn_for
+from qcmatrix.launch.yarn import (
+    forced_long,
+    length_error,
+    native_positions,
+    positions_of,
+    trained_positions,
+    yarn_factor,
+    yarn_for,
+)
 from qcmatrix.rules.declare import Breach, Fix, Level, Outcome, RuleSource, Verdict, rule
 from qcmatrix.versions import Range
 
@@ -47,11 +55,14 @@ def yarn_needs_max_position_embeddings(deployment: Deployment) -> Verdict:
     positions = positions_of(version, deployment.architecture, deployment.checkpoint, rope)
     if not positions.scaled or not positions.derived < asked <= positions.reach:
         return None
+    native = native_positions(deployment.architecture, deployment.checkpoint)
     options, _ = yarn_for(version, deployment.architecture, deployment.checkpoint, asked)
+    trained = trained_positions(native)
+    same = yarn_factor(asked, trained) == rope.factor and rope.original_max_position_embeddings == trained
     return Breach(
         because=f"YaRN would reach {positions.reach} tokens, but max_position_embeddings still says "
         f"{positions.derived} and {asked} are asked for",
         about=("hf_overrides", "max_model_len"),
-        fixes=(Fix(f'add `"max_position_embeddings": {positions.reach}` to `--hf-overrides`', set=options),),
+        fixes=(Fix(f'add `"max_position_embeddings": {positions.reach}` to `--hf-overrides`', set=options, safe=same),),
         error=length_error(version, asked, positions.derived, scaled=False),
     )

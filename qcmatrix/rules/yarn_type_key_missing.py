@@ -71,7 +71,11 @@ def yarn_type_key_missing(deployment: Deployment) -> Verdict:
             continue
         fixed: dict[str, Any] = {name: value for name, value in scaling.items() if name != "type"}
         fixed["rope_type"] = legacy or "yarn"
-        fix = Fix(f'write `"rope_type": "{fixed["rope_type"]}"`', set={"hf_overrides": {**overrides, key: fixed}})
+        fix = Fix(
+            f'write `"rope_type": "{fixed["rope_type"]}"`',
+            set={"hf_overrides": {**overrides, key: fixed}},
+            safe=legacy is not None,
+        )
         has = "the old key `type`" if legacy is not None else "no type at all"
         if key == "rope_scaling" and version in _ANY_TRANSFORMERS_5 and legacy is not None:
             return Unknown(f"{key} has {has}: refused with Transformers up to 5.20, renamed by 5.21 and newer")

@@ -143,3 +143,63 @@ def test_any_text_is_read(text: str) -> None:
         for command in read_shell(Mapped.whole(script), prompts=True):
             for word in command.words:
                 assert 0 <= word.start <= word.stop <= len(script)
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        "nsys profile -o x --trace cuda vllm serve m --a",
+        "conda run -n vllm --no-capture-output vllm serve m --a",
+        "ssh host vllm serve m --a",
+        "ssh host 'cd x && vllm serve m --a'",
+        "su - me -c 'vllm serve m --a'",
+        "sbatch --gpus=1 --wrap='vllm serve m --a'",
+        "tmux new -d -s x 'vllm serve m --a'",
+        "tmux send-keys -t x 'vllm serve m --a' Enter",
+        "screen -dmS x vllm serve m --a",
+        "docker exec -d x vllm serve m --a",
+        "kubectl exec pod -- vllm serve m --a",
+        "apptainer exec --nv x.sif vllm serve m --a",
+        "eval vllm serve m --a",
+        "run_bg 'vllm serve m --a'",
+        "$(which vllm) serve m --a",
+        "vllm serve m `# why` \\\n  --a `# and`",
+    ],
+)
+def test_what_carries_a_command(script: str) -> None:
+    assert texts(script)[-4:] == ["vllm", "serve", "m", "--a"]
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        "log 'vllm serve m'",
+        "tmux kill-session -t 'vllm serve m'",
+        "python3 -c \"print('vllm serve m')\"",
+        "sed s/a/'vllm serve m'/ f",
+        "read -p 'vllm serve m ?' x",
+        "sudo grep 'vllm serve m' f",
+        "docker logs 'vllm serve m'",
+    ],
+)
+def test_what_only_speaks_of_one(script: str) -> None:
+    assert read_shell(Mapped.whole(script)) == []
+
+
+@pytest.mark.parametrize("test", ["[[ -n $X ]] &&", "[ -n $X ] &&", "test $X &&", "! true &&", "true ||"])
+def test_what_depends_on_a_test_is_not_sure(test: str) -> None:
+    assert only(f"A=(--a)\n{test} A+=(--b)\nvllm serve m ${{A[@]}}").open_ended
+    assert not only("A=(--a)\ntrue && A+=(--b)\nvllm serve m ${A[@]}").open_ended
+
+
+def test_an_empty_array_before_a_command_is_no_value() -> None:
+    assert only("A=() vllm serve m").env["A"].text == ""
+    assert only("export A=()\nvllm serve m").env["A"].text == ""
+
+
+def test_a_word_from_several_places_is_never_written() -> None:
+    script = "M=org/model\n# " + "x" * 200 + '\nCMD="vllm serve $M-fp8 --a a$M"\neval "$CMD"'
+    command = only(script)
+    assert [word.text for word in command.words] == ["vllm", "serve", "org/model-fp8", "--a", "aorg/model"]
+    assert all(word.start <= word.stop for word in command.words)
+    assert [word.text for word in command.words if not word.own] == ["org/model-fp8", "aorg/model"]

@@ -129,3 +129,44 @@ def test_a_mended_file_has_no_new_error() -> None:
     after = mend("a.sh", text, wishes(), Settings(), unsafe=True).after
     (judged,) = lint_text("a.sh", after, wishes(), Settings()).judged
     assert not judged.fails, [finding.because for finding in judged.findings]
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ("--guided-decoding-backend xgrammar", '--structured-outputs-config \'{"backend":"xgrammar"}\''),
+        ("--task generate", ""),
+        ("--task=embed", "--runner pooling --convert embed"),
+        ("--num-scheduler-steps 8 --max-model-len 16384", "--max-model-len 16384"),
+        ("--enable-auto-tool-choice", "--enable-auto-tool-choice --tool-call-parser hermes"),
+    ],
+)
+@pytest.mark.parametrize("fleet", ["", "1xH200"])
+def test_what_says_the_same_today_is_a_safe_fix(options: str, expected: str, fleet: str) -> None:
+    wanted = wishes(fleet=fleet) if fleet else Wishes(release=load_release("0.33.0"))
+    after = mend("a.sh", f"vllm serve Qwen/Qwen3-8B {options}\n", wanted, Settings()).after
+    assert after.split() == f"vllm serve Qwen/Qwen3-8B {expected}".split()
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        "--task classify",  # what the head is made of is not known
+        "--calculate-kv-scales",
+        "--guided-decoding-backend $BACKEND",
+        "--guided-decoding-backend xgrammar --structured-outputs-config '{\"disable_fallback\": true}'",
+        '--rope-scaling \'{"rope_type":"yarn","factor":4.0}\' --hf-overrides \'{"a": 1}\' --max-model-len 131072',
+        '--rope-scaling \'{"rope_type":"dynamic","factor":4.0}\' --max-model-len 131072',
+        "--tool-call-parser hermes --max-num-seqs 8 --max-num-batched-tokens 4",
+    ],
+)
+def test_what_would_lose_or_change_something_is_not(options: str) -> None:
+    text = f"vllm serve Qwen/Qwen3-8B {options}\n"
+    assert mend("a.sh", text, Wishes(release=load_release("0.33.0")), Settings()).after == text
+
+
+def test_a_length_that_stays_is_not_written_anew() -> None:
+    yarn = '{"rope_type":"yarn","factor":4.0,"original_max_position_embeddings":262144}'
+    text = f"vllm serve {FP8} -tp 8 --enable-expert-parallel --max-model-len 1M --rope-scaling '{yarn}'\n"
+    after = mend("a.sh", text, wishes(), Settings()).after
+    assert " --max-model-len 1M --hf-overrides " in after
