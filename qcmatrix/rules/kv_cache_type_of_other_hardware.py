@@ -44,8 +44,8 @@ def kv_cache_type_of_other_hardware(deployment: Deployment) -> Verdict:
     What it finds
     `--kv-cache-dtype fp8_inc`, which belongs to Intel Gaudi, on an NVIDIA card; up to 0.21.0 Hopper takes it for an
     FP8 type of its own. `bfloat16` from 0.11.1 up to 0.14.1, whose attention backends know 16 bit as `auto` only (in
-    0.11.0 FlexAttention alone, which older cards get), and
-    from 0.24.0 to 0.32.0 on cards older than compute capability 8.0 (later: `kv-cache-type-differs-from-model`).
+    0.11.0 FlexAttention alone, which older cards get), and from 0.24.0 to 0.32.0 on cards older than compute capability
+    8.0 (later: `kv-cache-type-differs-from-model`).
 
     Why it fails
     No attention backend for the card takes the type, and vLLM stops while it builds the layers.

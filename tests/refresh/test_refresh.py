@@ -219,6 +219,7 @@ environment_variables = {
     "VLLM_BUFFER": get_env_or_set_default("VLLM_BUFFER", make_name),
     "VLLM_UNITS": lambda: int(os.getenv("VLLM_UNITS", "64" if torch.version.hip else "20")),
     "VLLM_TRACK": lambda: (os.environ.get("VLLM_TRACK", None) or "0") == "1",
+    "VLLM_OLD": deprecated_env("VLLM_OLD", "v9.9", "Use it no more.", lambda: int(os.getenv("VLLM_OLD", "3"))),
     "VLLM_BACKEND": env_with_choices("VLLM_BACKEND", None, ["x"]),
     "CUDA_HOME": lambda: os.environ.get("CUDA_HOME"),
 }
@@ -321,6 +322,7 @@ def test_surface(release: ReleaseFile) -> None:
         "VLLM_BUFFER": None,
         "VLLM_COUNT": "7",
         "VLLM_FAST": "1",
+        "VLLM_OLD": "3",
         "VLLM_PICK": "x",
         "VLLM_PORT": None,
         "VLLM_SAMPLER": "1",

@@ -46,7 +46,7 @@ def pretend_process_groups() -> None:
     parallel_state.GroupCoordinator.__init__ = without_queue
     # it would send messages to find out; the count decides nothing about one rank's layers
     parallel_state._node_count = lambda *_: 1
-    loading = importlib.import_module("vllm.model_executor.model_loader.utils")
+    loading: Any = importlib.import_module("vllm.model_executor.model_loader.utils")
     if hasattr(loading, "record_metadata_for_reloading"):  # half of the time, for weights that never come
         loading.record_metadata_for_reloading = lambda *_: None
     _expert_maps_on_cpu()
