@@ -73,7 +73,8 @@ def as_ranges(releases: Iterable[str], known: Sequence[str] | None = None) -> tu
     return tuple(_TO.join(ends) for ends in ranges)
 
 
-def from_ranges(ranges: Iterable[str]) -> tuple[str, ...]:
+@lru_cache(maxsize=512)
+def from_ranges(ranges: tuple[str, ...]) -> tuple[str, ...]:
     """The releases that ``ranges`` stand for."""
     names = release_names()
     found: list[str] = []

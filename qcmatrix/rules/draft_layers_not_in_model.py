@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from qcmatrix.deployment import Deployment
 from qcmatrix.rules.declare import Breach, Fix, Level, Outcome, RuleSource, Verdict, rule
-from qcmatrix.versions import Range
+from qcmatrix.versions import Range, Version
 
 _METHODS = ("mtp", "qwen3_next_mtp")
 _TAKEN_FOR_A_DRAFT = Range("0.10.2", "0.15.0")
+_OWN_METHOD = Range("0.10.2", "0.11.0")
 _WITH_LAYERS = ("Qwen3NextForCausalLM",)
 
 
@@ -65,7 +66,15 @@ def draft_layers_not_in_model(deployment: Deployment) -> Verdict:
         because=f"{deployment.architecture.architecture} has no prediction layers for method {asked.method}",
         about=("speculative_config",),
         fixes=(Fix("drop `--speculative-config`", drop=("speculative_config",)),),
-        error="Speculative decoding with draft model is not supported yet."
-        if deployment.release.version in _TAKEN_FOR_A_DRAFT
-        else "Unsupported speculative method: 'mtp'",
+        error=_words(deployment.release.version, asked.method),
     )
+
+
+def _words(version: Version, method: str) -> str:
+    if version not in _TAKEN_FOR_A_DRAFT:
+        return "Unsupported speculative method: 'mtp'"
+    if version not in _OWN_METHOD:
+        return "Speculative decoding with draft model is not supported yet."
+    # 0.10.2 has no `mtp` for all, and its `qwen3_next_mtp` looks for a draft inside of the model.
+    known = method == "qwen3_next_mtp"
+    return "num_speculative_tokens was provided without speculative model." if known else "Input should be 'ngram'"

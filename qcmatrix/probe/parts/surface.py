@@ -50,6 +50,16 @@ EXPECTED: Final[tuple[Expected, ...]] = (
         "taken from another class through a call, which is not followed; no limits either way",
     ),
     Expected(
+        r"flag --guided-decoding-backend: default is 'auto', in the catalogue None",
+        "computed: what VLLM_USE_V1 says",
+        release="0.10.0",
+    ),
+    Expected(
+        r"variable VLLM_USE_PRECOMPILED: set to its default '0' it reads '1', not set '0'",
+        "the release reads any text as true, `0` too",
+        release="0.10.0",
+    ),
+    Expected(
         "variable VLLM_MAIN_CUDA_VERSION: not in the catalogue",
         "the package for CPUs has one more line in envs.py than the sources of that release",
         release="0.10.2",
