@@ -45,6 +45,9 @@ releases)."""
 _ONLINE_WITHOUT_HOLDERS_FROM = parse_version("0.31.0")
 """From here ``--quantization fp8`` on 16 bit weights is ``OnlineQuantizationConfig``, which leaves attention alone:
 https://github.com/vllm-project/vllm/blob/v0.31.0/vllm/model_executor/model_loader/weight_utils.py."""
+_HOLDERS_WITH_ZERO_POINTS_FROM = parse_version("0.15.0")
+"""``CompressedTensorsKVCacheMethod.create_weights`` of ``quantization/compressed_tensors/compressed_tensors.py``:
+https://github.com/vllm-project/vllm/tree/v0.15.0, 2026-11-22."""
 _SMALLEST_REFINED_BLOCK = 32
 _SMALLEST_GROUP = 32
 _NATIVE_FP8 = (8, 9)
@@ -84,8 +87,8 @@ class Scheme(NamedTuple):
     keeps_zero_points: bool = False
     created_scales: int = 0
     """Float32 scales per expert that are created beside 16 bit weights (``online`` and ``as_created``)."""
-    created_holders: bool = False
-    """So are the scale holders of q, k and v."""
+    holders: int = 0
+    """Bytes of the q, k and v scale holders of one attention layer, which loading deletes."""
     allocated: bool = False
     """Count what PyTorch's allocator takes, not only what the tensors need."""
     keeps_rest: bool = False
@@ -106,12 +109,11 @@ def scheme_of(
 ) -> Scheme:
     """What ``quantization`` means for the sizes. ``online``: made from 16 bit weights while loading."""
     kind = _kind(quantization)
-    created_scales, created_holders = 0, False
+    created_scales = 0
     if online and as_created:
         kind = Kind.PLAIN  # the model code creates 16 bit weights, which loading replaces one by one
         if version < _ONLINE_SCALES_MADE_WHILE_LOADING_FROM:
             created_scales = 2 if version >= _ONLINE_SCALES_OF_ONE_TENSOR_FROM else 3
-        created_holders = version < _ONLINE_WITHOUT_HOLDERS_FROM
     group = quantization.group_size or 0
     return Scheme(
         kind,
@@ -127,7 +129,7 @@ def scheme_of(
         not as_created and compute_capability is not None and compute_capability < _NATIVE_FP8,
         as_created or compute_capability == _MACHETE,
         created_scales,
-        created_holders,
+        _holders(quantization.method, online=online, version=version) if as_created else 0,
         allocated,
         version >= _KEEPS_REST_FROM,
     )
@@ -264,8 +266,12 @@ def grouped_tensors(scheme: Scheme, outputs: int, inputs: int) -> Linear:
 
 def holder_bytes(scheme: Scheme) -> int:
     """Bytes of the q, k and v scale holders of one attention layer, which loading deletes."""
-    if not scheme.as_created or (scheme.online and not scheme.created_holders):
+    return scheme.holders
+
+
+def _holders(method: str, *, online: bool, version: Version) -> int:
+    if online and version >= _ONLINE_WITHOUT_HOLDERS_FROM:
         return 0
-    if scheme.method == "compressed-tensors":
-        return 18
-    return 8 if scheme.method in ("fp8", "modelopt") else 0
+    if method == "compressed-tensors":
+        return 18 if version >= _HOLDERS_WITH_ZERO_POINTS_FROM else 8
+    return 8 if method in ("fp8", "modelopt") else 0

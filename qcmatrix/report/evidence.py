@@ -74,8 +74,8 @@ def _head() -> Iterator[str]:
         f"{len(_records())} answers of {len(table)} vLLM releases to the cases of {len(askable)} rules "
         f"({len(all_rules()) - len(askable)} more cannot be asked without a GPU; the reasons stand below). "
         "No GPU was used: a release's own code read the command, made its configuration and, where it matters, laid "
-        "out the weights of one rank on a pretended card. Every case is asked of every release, its version bounds' "
-        "outer sides included. Whether an answer agrees is judged by today's rules."
+        "out the weights of one rank on a pretended card. A case is put to every release that it says something about, "
+        "the first ones beyond its rule's bounds included. Whether an answer agrees is judged by today's rules."
     )
     yield ""
     yield "| | Rules x releases | Meaning |"

@@ -104,6 +104,12 @@ def test_figures_that_only_asking_all_releases_showed() -> None:
     ]
 
 
+def test_compressed_tensors_holds_zero_points_of_the_cache_from_0_15() -> None:
+    layout = Layout("30b-nvfp4", capability=(10, 0))
+    before, after = (our_bytes(layout, parse_version(name))[0] for name in ("0.14.1", "0.15.0"))
+    assert after - before == 48 * 10
+
+
 def test_packaged_evidence_equals_our_figures() -> None:
     records = latest(read(part="weights"))
     # what is called exact was asked
