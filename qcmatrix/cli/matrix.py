@@ -21,7 +21,7 @@ def matrix_command(path: Path, as_json: bool) -> int:
     """List the entries of matrix.toml, each checked against the rules and the memory model."""
     if not path.exists():
         raise FileProblem(f"{path}: no such file", "run it in a checkout that has one, or name another with --file")
-    judged = [judge_entry(entry) for entry in read_matrix(path)]
+    judged = [judge_entry(entry) for entry in read_matrix(path).entry]
     if as_json:
         click.echo(
             msgspec.json.format(msgspec.json.encode({"schema": "qcmatrix.matrix-list/1", "entries": judged}), indent=2)

@@ -3,15 +3,26 @@
 from __future__ import annotations
 
 import datetime
+import re
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Literal
 
 import msgspec
 
 from qcmatrix.boundary import read_toml
-from qcmatrix.errors import FileProblem
+from qcmatrix.errors import FileProblem, UserError
+from qcmatrix.versions import Range, parse_version
 
-__all__ = ["Entry", "Expectation", "MatrixFile", "Measured", "read_matrix"]
+__all__ = ["CPU", "Budget", "Defaults", "Entry", "Expectation", "ExpectedFailure", "Matrix", "Measured", "read_matrix"]
+
+CPU = "cpu"
+"""The fleet of an entry that vLLM's CPU build serves."""
+
+TINY = "tiny"
+"""The model of such an entry: the checkpoint that :mod:`qcmatrix.serving.tiny` makes."""
+
+_ID = re.compile(r"[a-z0-9][a-z0-9.-]{0,79}")
 
 
 class Expectation(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -36,11 +47,64 @@ class Measured(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     """What the latency figures were measured with."""
 
 
+class Budget(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The most that a latency may be on one kind of card; without one for a card nothing is gated there."""
+
+    gpu: str
+    """Name in the catalogue: ``H200``."""
+    workload: str
+    """Id of the check: ``LAT-01``."""
+    metric: Literal["ttft_ms", "tpot_ms", "itl_ms", "e2el_ms", "ttftc_ms", "arg_gap_ms"]
+    quantile: Literal["p50", "p90", "p95", "p99"]
+    most: float
+    """Milliseconds."""
+    source: str = ""
+    """Where the figure comes from."""
+
+
+class ExpectedFailure(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A check that is known to fail; strict: when it passes, this has to go."""
+
+    check: str
+    """Id, or a pattern of ids (``TC-09.*``)."""
+    modes: tuple[Literal["whole", "stream", "once"], ...] = ()
+    """Only so; empty: in all modes."""
+    entries: tuple[str, ...] = ()
+    """Patterns of entry ids; empty: all."""
+    low: str | None = None
+    """First release that fails; left out: all before ``high``."""
+    high: str | None = None
+    """First release that does not; left out: none is known."""
+    reason: str
+    issue: str
+    """Public URL of the defect."""
+    expires: datetime.date
+    """From that day on it is not believed any more, and somebody has to look again."""
+
+    def covers(self, check: str, mode: str, entry: str, release: str) -> bool:
+        """Is this failure expected? An expired one is still recognised: :attr:`expires` is for the caller."""
+        return (
+            fnmatchcase(check, self.check)
+            and (not self.modes or mode in self.modes)
+            and (not self.entries or any(fnmatchcase(entry, pattern) for pattern in self.entries))
+            and parse_version(release) in Range(self.low, self.high)
+        )
+
+
+class Defaults(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What an entry has that does not say otherwise."""
+
+    profiles: tuple[str, ...] = ()
+    boot_seconds: float = 3600.0
+    budgets: tuple[Budget, ...] = ()
+
+
 class Entry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """One launch, where it runs, and what is expected of it."""
 
     id: str
     fleet: str
+    """``8xH200``; ``cpu``: the CPU build of vLLM."""
     vllm: str
     command: str
     expect: Expectation
@@ -48,26 +112,86 @@ class Entry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     """Public URL of the document that describes it."""
     read: datetime.date
     """The day it was read there."""
+    checkpoint: str = ""
+    """Name in the catalogue, where the command names a path; empty: what the command names."""
+    image: str = ""
+    """Docker image that serves it; empty: an installed vLLM."""
+    weights: Literal["real", "random"] = "real"
+    """``random`` (``--load-format dummy``, the tiny checkpoint): what a model does by itself is not asked."""
+    profiles: tuple[str, ...] | None = None
+    """Suites or profiles that it must pass; ``None``: the defaults'."""
+    boot_seconds: float | None = None
+    """The longest that it may take from start to ready; ``None``: the defaults'."""
+    budgets: tuple[Budget, ...] = ()
+    """Besides those of the defaults."""
+    twin: str = ""
+    """Of a YaRN entry: the entry of the same launch without it."""
     measured: Measured | None = None
     note: str = ""
 
+    @property
+    def serves(self) -> bool:
+        """Is it expected to start, so that suites can be asked of it?"""
+        return self.expect.verdict in ("starts", "wrong")
 
-class MatrixFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+
+class Matrix(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """``matrix.toml``."""
 
     schema: Literal["qcmatrix.matrix/1"]
     entry: tuple[Entry, ...]
+    defaults: Defaults = Defaults()
+    expected_failure: tuple[ExpectedFailure, ...] = ()
 
 
-def read_matrix(path: Path) -> tuple[Entry, ...]:
-    """The entries of ``path``.
+def read_matrix(path: Path) -> Matrix:
+    """``path``, with the defaults written into each entry.
 
     Raises:
-        FileProblem: not readable, not of that shape, or with ids that are not unique (all problems listed).
+        FileProblem: not readable, not of that shape, or contradicting itself (all problems listed).
     """
-    entries = read_toml(path, MatrixFile).entry
-    ids = [entry.id for entry in entries]
-    twice = sorted({entry_id for entry_id in ids if ids.count(entry_id) > 1})
-    if twice:
-        raise FileProblem(f"{path}: ids must be unique", *(f"{entry_id} stands more than once" for entry_id in twice))
-    return entries
+    matrix = read_toml(path, Matrix)
+    problems = _problems(matrix)
+    if problems:
+        raise FileProblem(f"{path}: not what it should be", *problems)
+    defaults = matrix.defaults
+    entries = tuple(
+        msgspec.structs.replace(
+            entry,
+            profiles=defaults.profiles if entry.profiles is None else entry.profiles,
+            boot_seconds=defaults.boot_seconds if entry.boot_seconds is None else entry.boot_seconds,
+            budgets=(*defaults.budgets, *entry.budgets),
+        )
+        for entry in matrix.entry
+    )
+    return msgspec.structs.replace(matrix, entry=entries)
+
+
+def _problems(matrix: Matrix) -> list[str]:
+    ids = [entry.id for entry in matrix.entry]
+    found = [f"{each} stands more than once" for each in sorted({each for each in ids if ids.count(each) > 1})]
+    for entry in matrix.entry:
+        if not _ID.fullmatch(entry.id):
+            found.append(f"{entry.id}: an id has lower-case letters, digits, `.` and `-`")
+        if entry.twin and entry.twin not in ids:
+            found.append(f"{entry.id}: its twin {entry.twin} is not there")
+        if entry.fleet == CPU and entry.image:
+            found.append(f"{entry.id}: an entry for the CPU build has no image")
+        found += _version_problems(entry.id, entry.vllm)
+    for failure in matrix.expected_failure:
+        name = f"expected_failure {failure.check}"
+        for bound in (failure.low, failure.high):
+            found += _version_problems(name, bound) if bound else []
+        if not failure.issue.startswith("https://"):
+            found.append(f"{name}: issue must be a public URL, not {failure.issue!r}")
+        if failure.entries and not any(fnmatchcase(each, pattern) for pattern in failure.entries for each in ids):
+            found.append(f"{name}: no entry is called {', '.join(failure.entries)}")
+    return found
+
+
+def _version_problems(where: str, text: str) -> list[str]:
+    try:
+        parse_version(text)
+    except UserError as error:
+        return [f"{where}: {error.what}"]
+    return []

@@ -1,0 +1,1 @@
+"""What runs found: one JSON per entry and run, written so that nothing is lost, read by the report."""

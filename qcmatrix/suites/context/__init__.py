@@ -1,0 +1,1 @@
+"""Long contexts: honest limits, needles, prefix caching, chunk boundaries, YaRN."""

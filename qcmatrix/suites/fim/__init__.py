@@ -1,0 +1,1 @@
+"""Fill in the middle: the raw form, the chat forms, and what editors really send."""

@@ -1,0 +1,1 @@
+"""Accuracy on public code benchmarks, where their data is at hand."""
