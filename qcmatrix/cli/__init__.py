@@ -30,6 +30,8 @@ _COMMANDS = {
     "parsers": "qcmatrix.cli.parsers",
     "accuracy": "qcmatrix.cli.accuracy",
     "matrix": "qcmatrix.cli.matrix",
+    "verify": "qcmatrix.cli.verify",
+    "results": "qcmatrix.cli.results",
     "schema": "qcmatrix.cli.schema",
     "completion": "qcmatrix.cli.completion",
 }

@@ -7,12 +7,14 @@ import hashlib
 import json
 import time
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import httpx
 import msgspec
 
 from qcmatrix.exchange.sse import Event, EventReader
+
+if TYPE_CHECKING:  # listing checks needs no client: httpx is imported when one is made
+    import httpx
 
 __all__ = ["Exchange", "Reply", "Streamed", "Wire", "WireError"]
 
@@ -103,6 +105,8 @@ class Wire:
         timeout: float = 120.0,
         keep: Callable[[Exchange], None] | None = None,
     ) -> None:
+        import httpx
+
         self.root = root.rstrip("/")
         self.timeout = timeout
         self._keep = keep
@@ -122,6 +126,12 @@ class Wire:
         other = object.__new__(Wire)
         other.root, other.timeout, other._client, other._keep = self.root, self.timeout, self._client, keep
         return other
+
+    @property
+    def authorization(self) -> dict[str, str]:
+        """The header with the key, for a client of one's own; empty: none is wanted. Never kept nor shown."""
+        value = self._client.headers.get("authorization")
+        return {"Authorization": value} if value else {}
 
     def close(self) -> None:
         """Close the connections."""
@@ -233,6 +243,8 @@ class Wire:
         return Reply(status=status, text=text, headers=dict(response.headers), seconds=seconds)
 
     def _limit(self, timeout: float | None) -> httpx.Timeout:
+        import httpx
+
         return httpx.Timeout(self.timeout if timeout is None else timeout, connect=_CONNECT_SECONDS)
 
     def _keep_it(self, exchange: Exchange) -> None:
@@ -241,6 +253,8 @@ class Wire:
 
     @contextlib.contextmanager
     def _told(self) -> Iterator[None]:
+        import httpx
+
         try:
             yield
         except httpx.TimeoutException as error:

@@ -88,6 +88,15 @@ def _parsers() -> Iterator[tuple[Path, str]]:
     yield Path("reports/tool-parsers.md"), parsers_page()
 
 
+def _checks() -> Iterator[tuple[Path, str]]:
+    from qcmatrix.report.checks import checks_index, suite_page
+    from qcmatrix.suites.registry import SUITES
+
+    yield Path("docs/checks/README.md"), checks_index()
+    for suite in SUITES:
+        yield Path(f"docs/checks/{suite}.md"), suite_page(suite)
+
+
 PAGES: tuple[Callable[[], Iterator[tuple[Path, str]]], ...] = (
     _rule_pages,
     _schemas,
@@ -96,6 +105,7 @@ PAGES: tuple[Callable[[], Iterator[tuple[Path, str]]], ...] = (
     _served,
     _evidence,
     _parsers,
+    _checks,
 )
 
 
