@@ -81,5 +81,8 @@ def _all_problems(where: str, data: Any, kind: Any, first: msgspec.ValidationErr
     from jsonschema import Draft202012Validator
 
     schema = msgspec.json.schema(kind)
-    problems = sorted(f"{error.json_path}: {error.message}" for error in Draft202012Validator(schema).iter_errors(data))
+    plain = msgspec.to_builtins(data)  # a date of TOML is a text to a schema
+    problems = sorted(
+        f"{error.json_path}: {error.message}" for error in Draft202012Validator(schema).iter_errors(plain)
+    )
     return FileProblem(f"{where}: not what it should be", *(problems or [str(first)]))

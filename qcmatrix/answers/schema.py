@@ -265,12 +265,17 @@ SCHEMAS: dict[str, tuple[str, str]] = {
     "changes": (CHANGES_SCHEMA, "qcmatrix.answers.schema:ChangesAnswer"),
     "probe": (PROBE_SCHEMA, "qcmatrix.answers.probe_schema:ProbeAnswer"),
     "explain": ("qcmatrix.explain/1", "qcmatrix.answers.explain_schema:ExplainAnswer"),
+    "matrix": ("qcmatrix.matrix-list/1", "qcmatrix.matrix.validate:MatrixAnswer"),
+    "matrix-file": ("qcmatrix.matrix/1", "qcmatrix.matrix.entries:Matrix"),
+    "results": ("qcmatrix.results/1", "qcmatrix.results.listing:ResultsAnswer"),
+    "result-file": ("qcmatrix.result/1", "qcmatrix.results.schema:Result"),
 }
-"""What has a contract: its identifier and its type, which is imported only when its schema is asked for."""
+"""What has a contract, answers of commands and files: its identifier and its type, which is imported only when its
+schema is asked for."""
 
 
 def json_schema(name: str) -> dict[str, Any]:
-    """The JSON Schema (2020-12) of one answer: one of :data:`SCHEMAS`."""
+    """The JSON Schema (2020-12) of one answer or file: one of :data:`SCHEMAS`."""
     import importlib  # rarely needed
 
     identifier, where = SCHEMAS[name]

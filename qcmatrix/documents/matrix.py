@@ -14,6 +14,8 @@ from qcmatrix.documents.yaml_tree import mapped_scalar
 __all__ = ["read_matrix_commands"]
 
 _COMMAND = re.compile(r"^[ \t]*command[ \t]*=[ \t]*(\"\"\"|'''|\"|')", re.MULTILINE)
+_NO_CARD = "cpu"
+"""The fleet of an entry for vLLM's CPU build: it runs on no card that could be judged."""
 
 
 def read_matrix_commands(text: str) -> tuple[list[FoundCommand], list[Note]]:
@@ -37,6 +39,7 @@ def read_matrix_commands(text: str) -> tuple[list[FoundCommand], list[Note]]:
         expect = entry.get("expect")
         verdict = expect.get("verdict") if isinstance(expect, dict) else None
         hint, fleet = _text(entry.get("vllm")), _text(entry.get("fleet"))
+        fleet = None if fleet == _NO_CARD else fleet
         found.extend(
             msgspec.structs.replace(
                 command, release_hint=hint or command.release_hint, fleet=fleet, expected=_text(verdict)

@@ -14,7 +14,18 @@ from qcmatrix.boundary import read_toml
 from qcmatrix.errors import FileProblem, UserError
 from qcmatrix.versions import Range, parse_version
 
-__all__ = ["CPU", "Budget", "Defaults", "Entry", "Expectation", "ExpectedFailure", "Matrix", "Measured", "read_matrix"]
+__all__ = [
+    "CPU",
+    "TINY",
+    "Budget",
+    "Defaults",
+    "Entry",
+    "Expectation",
+    "ExpectedFailure",
+    "Matrix",
+    "Measured",
+    "read_matrix",
+]
 
 CPU = "cpu"
 """The fleet of an entry that vLLM's CPU build serves."""
@@ -60,6 +71,13 @@ class Budget(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     """Milliseconds."""
     source: str = ""
     """Where the figure comes from."""
+    entries: tuple[str, ...] = ()
+    """Among the defaults: only for entries whose ids match one of these patterns; empty: for all."""
+
+    @property
+    def key(self) -> tuple[str, str, str, str]:
+        """What it is a budget of: no entry has two of the same."""
+        return self.gpu, self.workload, self.metric, self.quantile
 
 
 class ExpectedFailure(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -95,6 +113,9 @@ class Defaults(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     """What an entry has that does not say otherwise."""
 
     profiles: tuple[str, ...] = ()
+    """Suites, profiles or checks."""
+    cpu_profiles: tuple[str, ...] | None = None
+    """Of the entries for the CPU build; ``None``: the same."""
     boot_seconds: float = 3600.0
     budgets: tuple[Budget, ...] = ()
 
@@ -122,8 +143,10 @@ class Entry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     """Suites or profiles that it must pass; ``None``: the defaults'."""
     boot_seconds: float | None = None
     """The longest that it may take from start to ready; ``None``: the defaults'."""
+    nightly: bool = False
+    """Served only when it is named, or with ``--nightly``: it costs more than it tells a developer."""
     budgets: tuple[Budget, ...] = ()
-    """Besides those of the defaults."""
+    """Besides those of the defaults; one for the same card, check, metric and quantile replaces that one."""
     twin: str = ""
     """Of a YaRN entry: the entry of the same launch without it."""
     measured: Measured | None = None
@@ -154,17 +177,26 @@ def read_matrix(path: Path) -> Matrix:
     problems = _problems(matrix)
     if problems:
         raise FileProblem(f"{path}: not what it should be", *problems)
-    defaults = matrix.defaults
-    entries = tuple(
-        msgspec.structs.replace(
-            entry,
-            profiles=defaults.profiles if entry.profiles is None else entry.profiles,
-            boot_seconds=defaults.boot_seconds if entry.boot_seconds is None else entry.boot_seconds,
-            budgets=(*defaults.budgets, *entry.budgets),
-        )
-        for entry in matrix.entry
+    return msgspec.structs.replace(matrix, entry=tuple(_filled(entry, matrix.defaults) for entry in matrix.entry))
+
+
+def _filled(entry: Entry, defaults: Defaults) -> Entry:
+    profiles = defaults.profiles
+    if entry.fleet == CPU and defaults.cpu_profiles is not None:
+        profiles = defaults.cpu_profiles
+    own = {budget.key for budget in entry.budgets}
+    kept = tuple(
+        budget
+        for budget in defaults.budgets
+        if budget.key not in own
+        and (not budget.entries or any(fnmatchcase(entry.id, pattern) for pattern in budget.entries))
     )
-    return msgspec.structs.replace(matrix, entry=entries)
+    return msgspec.structs.replace(
+        entry,
+        profiles=profiles if entry.profiles is None else entry.profiles,
+        boot_seconds=defaults.boot_seconds if entry.boot_seconds is None else entry.boot_seconds,
+        budgets=() if entry.fleet == CPU else (*kept, *entry.budgets),
+    )
 
 
 def _problems(matrix: Matrix) -> list[str]:

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from qcmatrix.report.evidence import write_summary
-from qcmatrix.report.pages import PAGES, filled_readme
+from qcmatrix.report.pages import PAGES, filled_readme, run_pages
 
 
 @click.command()
@@ -19,6 +19,7 @@ def report(write: bool, root: Path) -> int:
     if write:
         write_summary(root)  # the rules' pages show what it says
     wanted = dict(page for pages in PAGES for page in pages())
+    wanted.update(run_pages(root))
     readme = Path("README.md")
     wanted[readme] = filled_readme((root / readme).read_text(encoding="utf-8"))
     kept = {path.relative_to(root) for path in (root / "docs" / "rules").glob("*.md")}

@@ -14,7 +14,7 @@ from qcmatrix.evidence.summary import lines_of
 from qcmatrix.rules import all_rules
 from qcmatrix.rules.declare import Rule
 
-__all__ = ["MARKS", "PAGES", "filled_readme"]
+__all__ = ["MARKS", "PAGES", "filled_readme", "run_pages"]
 
 _HEADINGS = ("What it finds", "Why it fails", "What to do", "Not covered")
 
@@ -107,6 +107,20 @@ PAGES: tuple[Callable[[], Iterator[tuple[Path, str]]], ...] = (
     _parsers,
     _checks,
 )
+
+
+def run_pages(root: Path) -> Iterator[tuple[Path, str]]:
+    """The page of what was served: of the results and the entries that lie in the checkout ``root``.
+
+    Raises:
+        FileProblem: one of them cannot be read.
+    """
+    from qcmatrix.matrix.entries import read_matrix
+    from qcmatrix.report.served_runs import served_page
+    from qcmatrix.results.store import read_results
+
+    results = read_results(root / "reports" / "runs")
+    yield Path("reports/served.md"), served_page(results, read_matrix(root / "matrix.toml").entry)
 
 
 def _exit_codes() -> str:

@@ -119,8 +119,9 @@ class ProfileSummary(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     core: tuple[int, int]
     extended: tuple[int, int]
     state: Literal["supported", "partial", "fail", "unknown"]
-    """``supported``: every core case passed. ``partial``: what failed is expected to fail. ``unknown``: no core
-    case was asked."""
+    """``supported``: every core case passed. ``partial``: what failed is expected to fail. ``fail``: a core case
+    failed, or the server did not start. ``unknown``: no core case was asked, or one is open (``flaky``, ``error``,
+    ``not_run``)."""
 
 
 class Result(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

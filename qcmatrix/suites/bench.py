@@ -18,6 +18,7 @@ from qcmatrix.exchange.chat import (
     completion_whole,
 )
 from qcmatrix.exchange.wire import Exchange, Wire
+from qcmatrix.results.schema import CaseResult
 from qcmatrix.suites.declare import Mode, Need, NotApplicable, Rate, Wrong
 from qcmatrix.suites.forcing import forced
 
@@ -51,6 +52,8 @@ class Subject(msgspec.Struct, frozen=True, kw_only=True):
     """It wants an API key."""
     gpu: str | None = None
     """Name of the card in the catalogue."""
+    twin: Mapping[str, CaseResult] = {}
+    """Of a YaRN entry: what the newest run of its twin gave, by the check's id; empty: none."""
 
 
 class Bench:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["session_of"]
 
 _SESSION: pytest.StashKey[Session] = pytest.StashKey()
+_PROBLEM: pytest.StashKey[str] = pytest.StashKey()
 _RESULTS = "reports/runs"
 
 
@@ -36,6 +37,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--require-hardware", action="store_true", help="what cannot run for lack of hardware fails, and is not skipped"
     )
+    group.addoption("--nightly", action="store_true", help="entries marked `nightly` as well")
     group.addoption("--base-url", metavar="URL", help="ask this server, which runs already, in place of the matrix")
     group.addoption("--api-key-env", metavar="NAME", help="the variable that holds its API key")
     group.addoption("--served-model", metavar="NAME", help="the name that it serves the model by (default: the first)")
@@ -62,7 +64,12 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         return
     from qcmatrix.suites.items import marks_of
 
-    session = _session(metafunc.config)
+    try:
+        session = _session(metafunc.config)
+    except pytest.UsageError as error:  # raised here it would be shown as an error of the module
+        metafunc.config.stash[_PROBLEM] = str(error)
+        metafunc.parametrize("suite_case", [])
+        return
     parallel = metafunc.config.pluginmanager.hasplugin("xdist")
     parameters = []
     for case in session.cases:
@@ -83,6 +90,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 def pytest_collection_finish(session: pytest.Session) -> None:
     """What was chosen by ``-m`` and ``-k`` is all that is asked, and all that a result promises."""
+    if _PROBLEM in session.config.stash:
+        raise pytest.UsageError(session.config.stash[_PROBLEM])
     chosen = [case for item in session.items if (case := _case(item)) is not None]
     if chosen:
         _session(session.config).choose(chosen)

@@ -52,7 +52,7 @@ def find_checks(wanted: str) -> tuple[Check, ...]:
         for check in all_checks()
         if wanted in (check.id, check.suite, *check.profiles) or check.id.startswith(f"{wanted}.")
     )
-    if not matching:
+    if not matching and wanted not in SUITES:
         profiles = sorted({profile for check in all_checks() for profile in check.profiles})
         raise CatalogueError(
             f"no check, suite or profile is called {wanted!r}",

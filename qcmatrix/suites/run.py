@@ -21,7 +21,7 @@ from qcmatrix.launch.secrets import redact_argv, secret_values
 from qcmatrix.launch.shell import split_shell
 from qcmatrix.matrix.entries import Entry, ExpectedFailure
 from qcmatrix.results.schema import BootResult, CaseResult, Host, ResultEntry, State, Suite
-from qcmatrix.results.store import Journal
+from qcmatrix.results.store import Journal, read_results, recover
 from qcmatrix.suites.bench import Subject
 from qcmatrix.suites.items import Case
 from qcmatrix.suites.registry import all_checks
@@ -79,6 +79,9 @@ class Run:
         The first case of an entry ends the entry before it and starts its server.
         """
         if self.current is None or self.current.entry.id != case.entry.id:
+            if self.current is None and not self.written:
+                for path in recover(self.options.results):
+                    self.say(f"a run that was cut off: {path}")
             self.end_entry()
             self.current = EntryRun(self, case.entry, tuple(cases))
             self.current.begin()
@@ -156,18 +159,21 @@ class EntryRun:
                 self.entry,
                 vllm_python=options.vllm_python,
                 any_release=options.any_release,
-                directory=self._journal.log_directory,
+                directory=self._logs,
                 progress=self.run.say,
             )
         except BootFailed as failed:
-            self.blocked = f"the server did not start: {failed.cause}"
+            rule = f" [{failed.rule}]" if failed.rule else ""
+            self.blocked = f"the server did not start: {failed.cause}{rule}"
             self._journal.boot(
-                BootResult(ok=False, seconds=failed.seconds, cause=failed.cause, log=Path(failed.log).name),
+                BootResult(ok=False, seconds=failed.seconds, cause=f"{failed.cause}{rule}", log=self._shown(failed.log))
             )
             return
         server = self._server
         self._wire = Wire(server.root, api_key=server.api_key)
-        self._subject = subject_of(self.entry, server, self._wire)
+        self._subject = msgspec.structs.replace(
+            subject_of(self.entry, server, self._wire), twin=self._newest_of_twin(options.results)
+        )
         self._journal.hide(server.api_key)
         self._journal.served(self._resolved())
         self._journal.boot(
@@ -176,7 +182,7 @@ class EntryRun:
                 seconds=server.boot_seconds,
                 measured=dict(server.measured),
                 predicted=predicted(self.entry),
-                log=Path(server.log).name,
+                log=self._shown(server.log),
             )
         )
 
@@ -200,9 +206,7 @@ class EntryRun:
     def result(self, case: Case) -> CaseResult:
         """What became of ``case``, which is asked now unless it was already; kept before it is returned."""
         outcome = self._outcome(case)
-        made = self._as_result(case, outcome)
-        self._journal.case(made, outcome.exchanges)
-        return made
+        return self._journal.case(self._as_result(case, outcome), outcome.exchanges)
 
     def _outcome(self, case: Case) -> Outcome:
         if case.check is None:
@@ -218,7 +222,10 @@ class EntryRun:
                 outcome = future.result()
             except CancelledError:
                 outcome = Outcome(state=State.NOT_RUN, reason="the run ended before it")
-        trouble = getattr(self._server, "trouble", None)
+        if self._server is None:
+            return outcome
+        # A client may see a connection break before the watcher sees why.
+        trouble = self._server.what_happened() if outcome.state is State.ERROR else self._server.trouble
         if trouble:
             self.blocked = f"the server has ended: {trouble}"
             if outcome.state is not State.PASS:
@@ -245,23 +252,33 @@ class EntryRun:
         return run_check(case.check, case.mode, self._subject, self._wire, seed=self.run.options.seed)
 
     def _refusal(self) -> Outcome:
-        from qcmatrix.serving.server import expect_refusal
+        from qcmatrix.serving.refusal import NotRefused, expect_refusal
 
         options = self.run.options
-        seen = expect_refusal(
-            self.entry,
-            vllm_python=options.vllm_python,
-            any_release=options.any_release,
-            directory=self._journal.log_directory,
-            progress=self.run.say,
-        )
+        words = self.entry.expect.error
+        try:
+            seen = expect_refusal(
+                self.entry,
+                vllm_python=options.vllm_python,
+                any_release=options.any_release,
+                directory=self._logs,
+                progress=self.run.say,
+            )
+        except NotRefused as not_refused:
+            said = "; ".join((not_refused.what, *not_refused.notes))
+            return Outcome(
+                state=State.FAIL,
+                seconds=not_refused.seconds,
+                expected=f"it ends with an error{f' that says: {words}' if words else ''}",
+                observed=said,
+            )
+        except UserError as problem:
+            return Outcome(state=State.BLOCKED, reason="; ".join((problem.what, *problem.notes)))
+        rule = f" [{seen.rule}]" if seen.rule else ""
         self._journal.boot(
-            BootResult(ok=not seen.refused, seconds=seen.seconds, cause=seen.cause, log=Path(seen.log).name)
+            BootResult(ok=False, seconds=seen.seconds, cause=f"{seen.cause}{rule}", log=self._shown(seen.log))
         )
-        if seen.as_expected:
-            return Outcome(state=State.PASS, seconds=seen.seconds)
-        expected = f"it refuses to start: {self.entry.expect.error or 'in any words'}"
-        return Outcome(state=State.FAIL, seconds=seen.seconds, expected=expected, observed=seen.cause)
+        return Outcome(state=State.PASS, seconds=seen.seconds, observed=seen.words)
 
     # --- telling ------------------------------------------------------------------------------------------------
 
@@ -292,7 +309,6 @@ class EntryRun:
             wilson=outcome.interval,
             seed=self.run.options.seed,
             curl=outcome.curl,
-            exchanges=tuple(exchange.digest for exchange in outcome.exchanges),
             issue=issue,
             figures=outcome.figures,
         )
@@ -321,6 +337,22 @@ class EntryRun:
             env=asked.env if server is None else dict(server.masked_env),
             resolved={"max_model_len": self._subject.max_model_len, "served_model_name": self._subject.model},
         )
+
+    def _newest_of_twin(self, results: Path) -> dict[str, CaseResult]:
+        """What the newest run of the entry's twin gave, whole before streamed."""
+        if not self.entry.twin:
+            return {}
+        newest = [result for result in read_results(results) if result.entry.id == self.entry.twin][-1:]
+        return {case.id: case for result in newest for case in sorted(result.cases, key=lambda case: case.mode)}
+
+    @property
+    def _logs(self) -> Path:
+        """Where this run's server of this entry writes its log."""
+        return self._journal.log_directory / self._journal.stem
+
+    def _shown(self, log: Path) -> str:
+        """The log's path, from the result's directory."""
+        return str(log.relative_to(self._journal.log_directory))
 
     def _secrets(self) -> tuple[str, ...]:
         target = self.run.options.target

@@ -6,7 +6,7 @@ import datetime
 import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 
 import pytest
 
@@ -49,7 +49,10 @@ class Session:
         matrix = Matrix(schema="qcmatrix.matrix/1", entry=())
         if url is None:
             matrix = read_matrix(_matrix_path(config))
-            entries = chosen_entries(matrix.entry, config.getoption("--entry"))
+            named = config.getoption("--entry")
+            entries = chosen_entries(matrix.entry, named)
+            if not named and not config.getoption("--nightly"):
+                entries = tuple(entry for entry in entries if not entry.nightly)
         else:
             entries = (_external(url),)
         options = Options(
@@ -177,7 +180,13 @@ def _target(config: pytest.Config, url: str) -> Target:
 
 
 def _cannot_serve(entry: Entry, options: Options) -> str:
-    from qcmatrix.serving.installation import cannot_serve
+    """Why no vLLM here serves it. Of the CPU build it is not asked: that is made when it is wanted."""
+    if entry.fleet == CPU:
+        return ""
+    from qcmatrix.serving.installation import installation_for
 
-    reason: Any = cannot_serve(entry, vllm_python=options.vllm_python, any_release=options.any_release)
-    return str(reason)
+    try:
+        installation_for(entry, vllm_python=options.vllm_python, any_release=options.any_release)
+    except UserError as problem:
+        return "; ".join((problem.what, *problem.notes))
+    return ""
