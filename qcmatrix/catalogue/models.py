@@ -27,6 +27,7 @@ __all__ = [
     "all_checkpoints",
     "all_models",
     "find_checkpoint",
+    "known_checkpoint",
     "resolve_model",
 ]
 
@@ -186,17 +187,11 @@ def find_checkpoint(text: str) -> ResolvedCheckpoint:
     Raises:
         CatalogueError: nothing has that name; the notes give the closest ones.
     """
+    if (known := known_checkpoint(text)) is not None:
+        return known
     names, repositories = _index()
-    wanted = normalise_model(text).replace("\\", "/")
-    if cached := re.search(r"models--(.+?)--([^/]+)", wanted):
-        wanted = f"{cached[1]}/{cached[2]}"
-    wanted = wanted.rstrip("/").removesuffix("/config.json")
-    if found := names.get(wanted) or repositories.get(wanted):
-        return _resolve(*found)
-    head, _, base = wanted.rpartition("/")
-    # another publisher's `.../Qwen3-...-AWQ` may be quantized otherwise than the listed one: only a path may differ
-    if _is_path(head) and (found := names.get(base)):
-        return _resolve(*found)
+    wanted = _wanted(text)
+    base = wanted.rpartition("/")[2]
     shown = {spelling: checkpoint.short for spelling, (_, checkpoint) in names.items()}
     for spelling, (_, checkpoint) in repositories.items():
         shown[spelling] = shown[spelling.rpartition("/")[2]] = checkpoint.repository
@@ -206,6 +201,27 @@ def find_checkpoint(text: str) -> ResolvedCheckpoint:
         *([f"close: {', '.join(hints)}"] if hints else []),
         "`qcmatrix models` lists them; for any other checkpoint give its directory or config.json",
     )
+
+
+def known_checkpoint(text: str) -> ResolvedCheckpoint | None:
+    """The checkpoint that :func:`find_checkpoint` finds; ``None``: nothing in the catalogue has that name."""
+    names, repositories = _index()
+    wanted = _wanted(text)
+    if found := names.get(wanted) or repositories.get(wanted):
+        return _resolve(*found)
+    head, _, base = wanted.rpartition("/")
+    # another publisher's `.../Qwen3-...-AWQ` may be quantized otherwise than the listed one: only a path may differ
+    if _is_path(head) and (found := names.get(base)):
+        return _resolve(*found)
+    return None
+
+
+def _wanted(text: str) -> str:
+    """How the name is looked up: a directory of the Hugging Face cache is the repository that it is of."""
+    wanted = normalise_model(text).replace("\\", "/")
+    if cached := re.search(r"models--(.+?)--([^/]+)", wanted):
+        wanted = f"{cached[1]}/{cached[2]}"
+    return wanted.rstrip("/").removesuffix("/config.json")
 
 
 def resolve_model(text: str) -> ResolvedCheckpoint:

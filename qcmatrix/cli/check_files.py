@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import errno
 import os
 import stat
 import tempfile
@@ -18,7 +19,7 @@ from qcmatrix.catalogue.models import resolve_model
 from qcmatrix.catalogue.releases import load_release
 from qcmatrix.cli import text as style
 from qcmatrix.clients.run import with_clients
-from qcmatrix.documents.files import read_text, walk
+from qcmatrix.documents.files import kind_of, read_text, walk
 from qcmatrix.documents.found import Document
 from qcmatrix.errors import ExitCode, FileProblem, RequestError
 from qcmatrix.launch.secrets import scrub, secret_values
@@ -86,13 +87,20 @@ def _mend(paths: Sequence[str], wishes: Wishes, settings: Settings, *, write: bo
             continue
         try:
             text = read_text(path)
-            result = mend(path, text, wishes, settings, unsafe=unsafe)
+        except FileProblem as problem:
+            if named or kind_of(path) is not None:
+                problems += 1
+                click.echo(problem.what, err=True)
+            continue
+        if not named and kind_of(path, text) is None:
+            continue
+        result = mend(path, text, wishes, settings, unsafe=unsafe)
+        try:
             if write and result.after != text:
                 write_text(path, result.after)
         except FileProblem as problem:
-            if named:
-                problems += 1
-                click.echo(f"{problem.what}", err=True)
+            problems += 1
+            click.echo("; ".join((problem.what, *problem.notes)), err=True)
             continue
         mended.append(result)
         if result.after != text and not write:
@@ -118,11 +126,14 @@ def write_text(path: str, text: str) -> None:
     """The whole file or nothing: written beside it and moved into its place, mode kept."""
     file = Path(path).resolve()  # a link stays one
     try:
+        mode = stat.S_IMODE(file.stat().st_mode)
+        if not mode & 0o222 or not os.access(file, os.W_OK):  # the folder would let it be replaced all the same
+            raise PermissionError(errno.EACCES, "it is read-only")
         handle, name = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")
         try:
             with os.fdopen(handle, "wb") as out:
                 out.write(text.encode("utf-8"))
-            Path(name).chmod(stat.S_IMODE(file.stat().st_mode))
+            Path(name).chmod(mode)
             Path(name).replace(file)
         except BaseException:
             Path(name).unlink(missing_ok=True)

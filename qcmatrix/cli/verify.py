@@ -59,8 +59,15 @@ def verify_command(
         import pytest
     except ImportError as error:
         raise RequestError(f"{error.name} is not installed", "pip install 'qcmatrix[serve]'") from None
+    from qcmatrix.matrix.entries import read_matrix
+    from qcmatrix.suites.items import chosen_entries
     from qcmatrix.suites.progress import Progress
+    from qcmatrix.suites.registry import find_checks
 
+    for name in (word.strip() for names in profiles for word in names.split(",")):
+        find_checks(name)
+    if base_url is None:
+        chosen_entries(read_matrix(matrix).entry, entries)
     arguments = ["--pyargs", "qcmatrix.suites.test_suites", "-c", str(_ini()), "-p", "no:terminal"]
     arguments += ["-p", "no:cacheprovider", "--results", str(results.absolute()), "--keep-exchanges", keep_exchanges]
     arguments += [word for name in profiles for word in ("--profile", name)]

@@ -31,7 +31,6 @@ _MARKERS = ("<|fim_prefix|>", "<|fim_suffix|>", "<|fim_middle|>")
 def server_of(client: Client, servers: Iterable[Judged]) -> Judged | None:
     """The server that ``client`` means: by port on this machine, else by the name it asks for, else the only one."""
     known = [each for each in servers if each.subject.parsed.launch.model or each.subject.words]
-    names = {id(each): _served_names(each) for each in known}
     if client.base_url is not None:
         port = _port(client.base_url.text)
         by_port = [each for each in known if port is not None and _server_port(each) == port]
@@ -39,9 +38,9 @@ def server_of(client: Client, servers: Iterable[Judged]) -> Judged | None:
             return by_port[0]
         known = by_port or known
     if client.model is not None:
-        by_name = [each for each in known if client.model.text in names[id(each)]]
-        if by_name:
-            return by_name[0]
+        by_name = next((each for each in known if client.model.text in _served_names(each)), None)
+        if by_name is not None:
+            return by_name
     return known[0] if len({id(each.subject.command) for each in known}) == 1 else None
 
 

@@ -72,7 +72,7 @@ def _said(tree: Tree | None, key: str) -> Said | None:
 
 
 def _of(node: Node) -> Said:
-    return Said(getattr(node, "value", ""), node.start_mark.index, node.end_mark.index)
+    return Said(node.value if isinstance(node, ScalarNode) else "", node.start_mark.index, node.end_mark.index)
 
 
 def _roots(text: str) -> Iterator[Tree]:

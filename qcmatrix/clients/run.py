@@ -24,7 +24,10 @@ _ALSO = (".json", ".jsonc", ".env")
 def with_clients(paths: Iterable[str], reports: Sequence[FileReport], settings: Settings) -> tuple[FileReport, ...]:
     """``reports`` with the findings about the clients in ``paths``, whose servers are among the reports' commands."""
     by_path = {report.path: report for report in reports}
-    servers = [judged for report in reports for judged in report.judged]
+    servers: dict[Path, list[Judged]] = {}
+    for report in reports:
+        if report.judged:
+            servers.setdefault(Path(report.path).parent, []).extend(report.judged)
     for path, text in _texts(paths, by_path, settings):
         found = [
             finding
@@ -54,14 +57,12 @@ def _texts(paths: Iterable[str], known: dict[str, FileReport], settings: Setting
                 continue
 
 
-def _nearest(path: str, servers: Sequence[Judged], reports: dict[str, FileReport]) -> Sequence[Judged]:
+def _nearest(path: str, servers: dict[Path, list[Judged]], reports: dict[str, FileReport]) -> Sequence[Judged]:
     """The servers of the same file, else of the same folder, else all."""
     own = reports.get(path)
     if own is not None and own.judged:
         return own.judged
-    folder = Path(path).parent
-    beside = [judged for name, report in reports.items() if Path(name).parent == folder for judged in report.judged]
-    return beside or servers
+    return servers.get(Path(path).parent) or [judged for beside in servers.values() for judged in beside]
 
 
 def _once(findings: Sequence[FileFinding]) -> Iterator[FileFinding]:

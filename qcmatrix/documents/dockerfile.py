@@ -22,6 +22,8 @@ _PAIR = re.compile(r"([A-Za-z_]\w*)=(\"(?:[^\"\\]|\\.)*\"|'[^']*'|(?:[^\s\\]|\\.
 _COMMENT_LINE = re.compile(r"^[ \t]*#[^\n]*\n?", re.MULTILINE)
 _STRING = re.compile(r'"(?:[^"\\]|\\.)*"')
 _VARIABLE = re.compile(r"\$\{?([A-Za-z_]\w*)(?::-([^{}]*))?\}?")
+_MOST_FILLED = 100_000
+"""Characters that one text gets from variables: ``ENV A=$A$A`` doubles what it holds."""
 _RELEASE = re.compile(r"\bvllm(?:\[[^\]]*\])?==v?(\d[\w.+!]*)")
 
 
@@ -106,12 +108,13 @@ class _Stage:
         """With the variables that the stage sets."""
         if "$" not in word.text:
             return word
-        unknown = False
+        unknown, room = False, _MOST_FILLED
 
         def value(found: re.Match[str]) -> str:
-            nonlocal unknown
+            nonlocal unknown, room
             known = self.env.get(found[1]) or self.arguments.get(found[1])
-            if known is not None and known.resolved:
+            if known is not None and known.resolved and len(known.text) <= room:
+                room -= len(known.text)
                 return known.text
             if found[2] is not None:
                 return found[2]

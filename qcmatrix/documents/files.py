@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path, PurePath
 
-from qcmatrix.documents.found import Document, FoundCommand, Note
+from qcmatrix.documents.found import Document, FoundCommand, Note, NotReadError
 from qcmatrix.documents.mapped import Mapped
 from qcmatrix.documents.shell import mentions_vllm, read_shell
 from qcmatrix.errors import FileProblem
@@ -17,6 +17,8 @@ __all__ = ["LARGEST_FILE", "STANDARD_INPUT", "kind_of", "read_document", "read_t
 
 LARGEST_FILE = 10_000_000
 """Bytes; what is larger is no file that somebody wrote a command into."""
+_MOST_COMMANDS = 1_000
+"""Commands of one file that are judged."""
 _SKIPPED_FOLDERS = frozenset({".git", ".hg", ".svn", ".tox", ".venv", "venv", "node_modules", "__pycache__",
                               ".mypy_cache", ".pytest_cache", ".ruff_cache", "site-packages", ".idea"})  # fmt: skip
 _BY_SUFFIX = {
@@ -62,7 +64,8 @@ def walk(paths: Iterable[str], *, also: tuple[str, ...] = ()) -> Iterator[tuple[
     """The files that ``paths`` mean, and whether each was named itself; folders are searched, hidden ones left out.
 
     ``-`` is standard input, whose path is :data:`STANDARD_INPUT`. In folders, only names that may hold a command are
-    taken, and those that end in one of ``also``.
+    taken, and those that end in one of ``also``. A folder that cannot be listed is told as a file that was named:
+    reading it says why.
 
     Raises:
         FileProblem: a path that is not there.
@@ -79,13 +82,15 @@ def walk(paths: Iterable[str], *, also: tuple[str, ...] = ()) -> Iterator[tuple[
                 seen.add(path)
                 yield path, True
             continue
-        for folder, folders, files in os.walk(path):
+        closed: list[OSError] = []
+        for folder, folders, files in os.walk(path, onerror=closed.append):
             folders[:] = sorted(name for name in folders if name not in _SKIPPED_FOLDERS)
             for name in sorted(files):
                 file = str(Path(folder) / name)
                 if file not in seen and (_may_hold_commands(name) or name.endswith(also)):
                     seen.add(file)
                     yield file, False
+        yield from ((str(error.filename), True) for error in closed)
 
 
 def _may_hold_commands(name: str) -> bool:
@@ -123,6 +128,8 @@ def _bytes_of(path: str) -> bytes:
     file = Path(path)
     if not file.is_file():
         file.lstat()  # what is not there says so itself
+        if file.is_dir():
+            os.scandir(file).close()  # and so does a folder that is closed
         raise FileProblem(f"{path} is no regular file", "name a text file, or a folder to search")
     with file.open("rb") as opened:
         return opened.read(LARGEST_FILE + 1)
@@ -135,7 +142,15 @@ def read_document(path: str, text: str, kind: str | None = None) -> Document:
     kind = kind or kind_of(path, plain) or "shell"
     if not mentions_vllm(plain) and kind != "matrix":
         return Document(path, text, kind)
-    found, notes, kind = _read(plain, kind)
+    try:
+        found, notes, kind = _read(plain, kind)
+    except NotReadError as error:
+        place = min(error.offset, len(plain))
+        found, notes = [], [Note(error.what, place, min(place + 1, len(plain)))]
+    if len(found) > _MOST_COMMANDS:
+        place = found[_MOST_COMMANDS].start
+        notes = [*notes, Note(f"more than {_MOST_COMMANDS:,} commands: the others are not read", place, place + 1)]
+        found = found[:_MOST_COMMANDS]
     if mark:
         found = _moved(found, Mapped.whole(plain, 1))
         notes = [Note(note.text, note.start + 1, note.stop + 1) for note in notes]
@@ -183,7 +198,8 @@ def _read_yaml(text: str) -> tuple[list[FoundCommand], list[Note], str]:
                 kind = "kubernetes" if "apiVersion" in text else kind
                 found.extend(read_kubernetes(text, root))
     except YamlProblemError as error:
-        what = "a template, not plain YAML: not read" if "{{" in text else f"not YAML: {error.what}"
+        what = error.what if error.bounded else f"not YAML: {error.what}"
+        what = "a template, not plain YAML: not read" if "{{" in text else what
         return found, [Note(what, error.offset, min(error.offset + 1, len(text)))], kind
     return found, [], kind
 
@@ -200,12 +216,20 @@ def _read_blocks(text: str, kind: str) -> list[FoundCommand]:
         if language in _SHELL_LANGUAGES and inner in (None, "shell"):
             found.extend(read_shell(block.text, prompts=True))
         elif language in ("yaml", "yml") or inner == "yaml":
-            found.extend(_moved(_read_yaml(block.text.text)[0], block.text))
+            found.extend(_within(block.text, "yaml"))
         elif language in _DOCKER_LANGUAGES or inner == "dockerfile":
-            found.extend(_moved(_readers()["dockerfile"](block.text.text), block.text))
+            found.extend(_within(block.text, "dockerfile"))
         elif language in _SYSTEMD_LANGUAGES or inner == "systemd":
-            found.extend(_moved(_readers()["systemd"](block.text.text), block.text))
+            found.extend(_within(block.text, "systemd"))
     return found
+
+
+def _within(block: Mapped, kind: str) -> list[FoundCommand]:
+    """The commands of a block that is a document of its own."""
+    try:
+        return _moved(_read(block.text, kind)[0], block)
+    except NotReadError as error:
+        raise NotReadError(error.what, block.span(error.offset, error.offset + 1)[0]) from None
 
 
 def _moved(commands: list[FoundCommand], source: Mapped) -> list[FoundCommand]:

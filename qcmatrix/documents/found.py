@@ -6,7 +6,16 @@ from enum import StrEnum
 
 import msgspec
 
-__all__ = ["Document", "FoundCommand", "FoundWord", "Note", "Quoting"]
+__all__ = ["Document", "FoundCommand", "FoundWord", "NotReadError", "Note", "Quoting"]
+
+
+class NotReadError(Exception):
+    """A text, or a part of it, cannot be taken apart in a bounded time: what, and at which character of it."""
+
+    def __init__(self, what: str, offset: int) -> None:
+        super().__init__(what)
+        self.what = what
+        self.offset = offset
 
 
 class Quoting(StrEnum):

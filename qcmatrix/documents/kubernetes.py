@@ -21,6 +21,8 @@ from qcmatrix.documents.yaml_tree import Tree
 __all__ = ["read_kubernetes"]
 
 _REFERENCE = re.compile(r"\$\$|\$\(([A-Za-z_][\w.-]*)\)")
+_MOST_FILLED = 100_000
+"""Characters that one text gets from the environment."""
 _GPU_RESOURCES = ("nvidia.com/gpu", "amd.com/gpu")
 _VALUES_FLAGS = {
     "tensorParallelSize": "--tensor-parallel-size",
@@ -101,13 +103,14 @@ def _image_with_command(tree: Tree) -> list[FoundCommand]:
 
 def _filled(text: Mapped, env: dict[str, FoundWord]) -> tuple[Mapped, bool]:
     """Kubernetes fills in ``$(NAME)`` from the container's own environment; ``$$`` is a dollar."""
-    known = True
+    known, room = True, _MOST_FILLED
 
     def value(found: re.Match[str]) -> str:
-        nonlocal known
+        nonlocal known, room
         if found[1] is None:
             return "$"
-        if found[1] in env and env[found[1]].resolved:
+        if found[1] in env and env[found[1]].resolved and len(env[found[1]].text) <= room:
+            room -= len(env[found[1]].text)
             return env[found[1]].text
         known = False
         return found[0]

@@ -43,8 +43,18 @@ class Mapped:
             return self
         return Mapped(self.text + other.text, [*self.at, *other.at], [*self.to, *other.to])
 
+    @classmethod
+    def joined(cls, parts: Sequence[Mapped]) -> Mapped:
+        """All of ``parts`` as one."""
+        some = [part for part in parts if part.text]
+        if len(some) < 2:
+            return some[0] if some else cls("", ())
+        text = "".join(part.text for part in some)
+        return cls(text, [place for part in some for place in part.at], [place for part in some for place in part.to])
+
     def span(self, start: int, stop: int) -> tuple[int, int]:
-        """The document's [start, stop) of the characters [start, stop) of this text."""
+        """The document's [start, stop) of the characters [start, stop) of this text, whose end is as far as it goes."""
+        stop = min(stop, len(self.text))
         if start < stop:
             first, last = self.at[start], self.to[stop - 1]
             return first, last if last > first else self.to[start]  # put together from several places: its first
@@ -53,12 +63,12 @@ class Mapped:
 
     def replaced(self, pattern: re.Pattern[str], value: Callable[[re.Match[str]], str]) -> Mapped:
         """Every match of ``pattern`` replaced; all of a replacement stands where the match stood."""
-        made, position = Mapped("", ()), 0
+        made: list[Mapped] = []
+        position = 0
         for found in pattern.finditer(self.text):
             text = value(found)
             if text != found[0]:
                 start, stop = self.span(found.start(), found.end())
-                here = Mapped(text, [start] * len(text), [stop] * len(text))
-                made += self[position : found.start()] + here
+                made += [self[position : found.start()], Mapped(text, [start] * len(text), [stop] * len(text))]
                 position = found.end()
-        return made + self[position : len(self.text)] if position else self
+        return Mapped.joined([*made, self[position : len(self.text)]]) if position else self

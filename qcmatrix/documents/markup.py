@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import msgspec
 
+from qcmatrix.documents.found import NotReadError
 from qcmatrix.documents.mapped import Mapped
 
 __all__ = ["Block", "markdown_blocks", "restructured_blocks"]
@@ -29,9 +30,12 @@ class Block(msgspec.Struct, frozen=True):
 
 
 def markdown_blocks(text: str) -> Iterator[Block]:
-    """Fenced and indented code, also within lists and quotes."""
-    if len(text) > _LARGEST:
-        return
+    """Fenced and indented code, also within lists and quotes.
+
+    Raises:
+        NotReadError: the text is too large.
+    """
+    _check_size(text)
     from markdown_it import MarkdownIt
 
     parser = MarkdownIt("commonmark", {"maxNesting": 40})
@@ -49,9 +53,12 @@ def markdown_blocks(text: str) -> Iterator[Block]:
 
 
 def restructured_blocks(text: str) -> Iterator[Block]:
-    """``.. code-block::`` and its kind, and literal blocks behind ``::``."""
-    if len(text) > _LARGEST:
-        return
+    """``.. code-block::`` and its kind, and literal blocks behind ``::``.
+
+    Raises:
+        NotReadError: the text is too large.
+    """
+    _check_size(text)
     for pattern in (_DIRECTIVE, _LITERAL):
         for found in pattern.finditer(text):
             position = found.end()
@@ -60,6 +67,11 @@ def restructured_blocks(text: str) -> Iterator[Block]:
             body = _indented(text, position, len(found["indent"].expandtabs()))
             if body.text.strip():
                 yield Block((found["language"] if pattern is _DIRECTIVE else "").lower(), body)
+
+
+def _check_size(text: str) -> None:
+    if len(text) > _LARGEST:
+        raise NotReadError(f"more than {_LARGEST:,} characters of text: not read", 0)
 
 
 def _indented(text: str, position: int, outer: int) -> Mapped:
@@ -83,7 +95,7 @@ def _laid(text: str, content: str, start: int, stop: int) -> Mapped:
     """``content`` beside its source: what stands before the lines (quotes, list indentation) is stepped over."""
     at: list[int] = []
     position = start
-    for line in content.splitlines(keepends=True):
+    for line in re.findall(r"[^\n]*\n|[^\n]+", content):  # and no other character ends one
         end = re.compile(r"\r\n|\n|\r").search(text, position)
         limit = end.end() if end is not None and end.end() <= stop else stop
         bare = line.rstrip("\n")

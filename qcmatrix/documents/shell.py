@@ -7,37 +7,29 @@ defaults, arrays); what depends on a condition, an argument or another program s
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from functools import lru_cache
+from collections import ChainMap
+from collections.abc import Iterator, MutableMapping
 from typing import TYPE_CHECKING
 
 from qcmatrix.documents.carriers import CARRIERS, TALK, UV_RUNS, runs_text
 from qcmatrix.documents.found import FoundCommand, FoundWord, Note, Quoting
 from qcmatrix.documents.mapped import Mapped
+from qcmatrix.documents.shell_grammar import Code
 from qcmatrix.documents.shell_word import Value, Word, copied, found_on_path, joined, split, unescaped
 from qcmatrix.errors import RequestError
 from qcmatrix.launch.command import locate
 
 if TYPE_CHECKING:
-    from tree_sitter import Node, Parser
+    from tree_sitter import Node
 
 __all__ = ["mentions_vllm", "read_shell"]
 
 _LAUNCHES = re.compile(r"\bvllm\b|api_server")
-_PLACEHOLDER = re.compile(r"(?<![\w<>&])<(?=[A-Za-z_])[\w./ -]{1,60}>(?![\w>&])")
-"""``<model>``: what a reader of documentation shall fill in; the shell would take it for a redirection."""
 _ELLIPSES = ("...", "\u2026", "[...]")
 """What stands in documentation for further options."""
-_TEMPLATE = re.compile(r"\{\{.*?\}\}|\{%.*?%\}")
-_PROMPT = re.compile(
-    r"^[ \t]*(?:\([\w.-]+\)[ \t]*)?(?:(?:[\w.-]+@[\w.:~/-]+)?[$%>]|[\w.-]+@[\w.:~/-]+#)[ \t]+(?=\S)", re.MULTILINE
-)
-"""``$``, ``user@host:~$``; a bare ``#`` is far more often a comment than root's prompt."""
-_FOREIGN = re.compile(r"[^\t\n\r\x20-\x7e]")
 _DEPTH = 6  # scripts within quotes within scripts
-_LARGEST = 4_000_000  # characters of one script that is taken apart
-_BACKTICK_COMMENT = re.compile(r"`[ \t]*#[^`\n]*`")
-"""A comment between the options of a continued command: it expands to nothing, and the grammar reads on behind it."""
+_MOST_COMMANDS = 2_000
+"""Of one script: each of them is judged, and nobody writes more by hand."""
 _CONDITIONS = frozenset({"if_statement", "case_statement", "for_statement", "c_style_for_statement",
                          "while_statement", "elif_clause", "else_clause"})  # fmt: skip
 
@@ -51,40 +43,55 @@ def read_shell(source: Mapped, *, prompts: bool = False) -> list[FoundCommand]:
     """The commands of ``source`` that start a vLLM server, in order of appearance.
 
     ``prompts``: lines may begin with a prompt (``$ ``), as in documentation.
+
+    Raises:
+        NotReadError: it is too large, or too tangled to be taken apart in a bounded time.
     """
-    if not mentions_vllm(source.text) or len(source) > _LARGEST:
+    if not mentions_vllm(source.text):
         return []
-    return _Script(source, prompts=prompts, depth=0, variables={}).commands()
+    return _Script(source, prompts=prompts, depth=0, variables={}, room=_Room(len(source))).commands()
+
+
+class _Room:
+    """What variables may still be filled in with: ``A=$A$A`` doubles what it holds with each line."""
+
+    __slots__ = ("left",)
+
+    def __init__(self, length: int) -> None:
+        self.left = 2_000_000 + 20 * length
+
+    def takes(self, value: Value) -> bool:
+        """Is there room for ``value`` once more? What is not filled in stays unknown."""
+        if value.size > self.left:
+            return False
+        self.left -= value.size
+        return True
 
 
 class _Script:
     """One script, evaluated from top to bottom."""
 
-    def __init__(self, source: Mapped, *, prompts: bool, depth: int, variables: dict[str, Value]) -> None:
+    def __init__(
+        self, source: Mapped, *, prompts: bool, depth: int, variables: MutableMapping[str, Value], room: _Room
+    ) -> None:
         self.source = source
         self.depth = depth
         self.variables = variables
-        self.exported: dict[str, FoundWord] = {}
+        self.room = room
+        self.exported: MutableMapping[str, FoundWord] = {}
         self.quoting = Quoting.SHELL if depth == 0 else Quoting.SHELL_IN_QUOTES
-        text = _PROMPT.sub(lambda found: " " * len(found[0]), source.text) if prompts else source.text
-        text = _BACKTICK_COMMENT.sub(lambda found: " " * len(found[0]), text)
-        self.holes = [found.span() for found in (*_PLACEHOLDER.finditer(text), *_TEMPLATE.finditer(text))]
-        for start, stop in self.holes:
-            text = text[:start] + "_" * (stop - start) + text[stop:]
-        # The grammar's scanner (tree-sitter-bash 0.25.1) reads beyond a table, and dies, on `{` before a character far
-        # beyond ASCII. What such characters are does not matter to the structure; bytes count characters then, too.
-        self.code = _FOREIGN.sub("x", text).encode("ascii")
+        self.code = Code(source, prompts=prompts)
 
     def commands(self) -> list[FoundCommand]:
         """All of them."""
         found: list[FoundCommand] = []
-        self._visit(_parser().parse(self.code).root_node, found, sure=True)
+        self._visit(self.code.root(), found, sure=True)
         return found
 
     def _visit(self, root: Node, found: list[FoundCommand], *, sure: bool) -> None:
         """Statement by statement, by a stack of its own: scripts may be nested deeper than Python may recurse."""
         stack = [(root, sure)]
-        while stack:
+        while stack and len(found) < _MOST_COMMANDS:
             node, sure = stack.pop()
             kind = node.type
             if kind == "command":
@@ -110,8 +117,8 @@ class _Script:
             return True
         while first.type == "list" and first.children:
             first = first.children[-1]
-        start = self.code[first.start_byte : first.start_byte + 5]
-        return first.type in ("test_command", "negated_command") or start == b"test "
+        start = self.code.text(first.start_byte, first.start_byte + 5)
+        return first.type in ("test_command", "negated_command") or start == "test "
 
     # Words
 
@@ -132,7 +139,7 @@ class _Script:
         if spliced is not None:
             return spliced
         value, resolved, open_ended = self._evaluate(node)
-        resolved = resolved and not any(first < stop and start < last for first, last in self.holes)
+        resolved = resolved and not self.code.has_hole(start, stop)
         return [Word(value, span, resolved=resolved, open_ended=open_ended)]
 
     def _spliced(self, node: Node) -> list[Word] | None:
@@ -149,9 +156,10 @@ class _Script:
         if name in ("@", "*"):
             return [Word(Mapped("", ()), (0, 0), open_ended=True)]
         value = self.variables.get(name)
-        if value is None or not plain or not value.known:
+        fits = value is not None and self.room.takes(value)
+        if value is None or not fits or not plain or not value.known:
             if is_array or (value is not None and value.open_ended and not quoted):
-                known = [] if value is None else value.words
+                known = value.words if value is not None and fits else []
                 return [*(copied(word) for word in known), Word(Mapped("", ()), (0, 0), open_ended=True)]
             return None
         if is_array:
@@ -166,7 +174,7 @@ class _Script:
 
     def _named(self, node: Node) -> tuple[str, bool, bool]:
         """Of an expansion: the variable's name, whether all of an array is meant, whether nothing else is done."""
-        text = self.code[node.start_byte : node.end_byte].decode("ascii")
+        text = self.code.text(node.start_byte, node.end_byte)
         if found := re.fullmatch(r"\$\{?(\w+|[@*])\}?", text):
             return found[1], False, True
         if found := re.fullmatch(r"\$\{(\w+)\[[@*]\]\}", text):
@@ -200,30 +208,33 @@ class _Script:
         if quoted:
             start += self.source.text[start:stop].index('"') + 1
             stop -= 1
-        made, resolved, open_ended = Mapped("", ()), True, False
+        made: list[Mapped] = []
+        resolved, open_ended = True, False
         position = start
         for child in node.children:
             if not child.is_named or child.type == "string_content":
                 continue
             first, last = self._extent(child)
             if first > position:
-                made += unescaped(self.source[position:first], quoted=quoted)
+                made.append(unescaped(self.source[position:first], quoted=quoted))
             text, known, more = self._evaluate(child)
-            made, resolved, open_ended = made + text, resolved and known, open_ended or more
+            made.append(text)
+            resolved, open_ended = resolved and known, open_ended or more
             position = max(position, last)
         if position < stop:
-            made += unescaped(self.source[position:stop], quoted=quoted)
-        return made, resolved, open_ended
+            made.append(unescaped(self.source[position:stop], quoted=quoted))
+        return Mapped.joined(made), resolved, open_ended
 
     def _expansion(self, node: Node, mapped: Mapped) -> tuple[Mapped, bool, bool]:
         name, _, plain = self._named(node)
         value = self.variables.get(name)
-        if value is not None and value.known and plain:
-            text = Mapped("", ())
+        if value is not None and value.known and plain and self.room.takes(value):
+            made: list[Mapped] = []
             for index, word in enumerate(value.words):
-                text = text + (Mapped(" ", (word.value.at[0],)) if index and word.value.text else Mapped("", ()))
-                text = text + word.value
-            return text, all(word.resolved for word in value.words), value.open_ended
+                if index and word.value.text:
+                    made.append(Mapped(" ", (word.value.at[0],)))
+                made.append(word.value)
+            return Mapped.joined(made), all(word.resolved for word in value.words), value.open_ended
         start, stop = self._extent(node)
         if default := re.fullmatch(r"\$\{\w+(:?[-=])(.*)\}", self.source.text[start:stop], re.DOTALL):
             if value is not None and value.known:
@@ -240,12 +251,12 @@ class _Script:
         name_node, value_node = node.child_by_field_name("name"), node.child_by_field_name("value")
         if name_node is None or name_node.type != "variable_name":
             return
-        name = self.code[name_node.start_byte : name_node.end_byte].decode("ascii")
+        name = self.code.text(name_node.start_byte, name_node.end_byte)
         words = self._value(value_node)
-        operator = self.code[name_node.end_byte : name_node.end_byte + 2]
+        operator = self.code.text(name_node.end_byte, name_node.end_byte + 2)
         before = self.variables.get(name)
-        if operator == b"+=" and before is not None:
-            if not sure:
+        if operator == "+=" and before is not None:
+            if not sure or not self.room.takes(before):
                 self.variables[name] = Value(before.words, known=before.known, open_ended=True)
             elif value_node is not None and value_node.type == "array":
                 self.variables[name] = Value([*before.words, *words], known=before.known, open_ended=before.open_ended)
@@ -278,13 +289,13 @@ class _Script:
         return next(iter(self._value(node)), Word(Mapped("", ()), (0, 0)))
 
     def _declare(self, node: Node, *, sure: bool) -> None:
-        exports = self.code[node.start_byte : node.start_byte + 6] == b"export"
+        exports = self.code.text(node.start_byte, node.start_byte + 6) == "export"
         for child in node.children:
             if child.type == "variable_assignment":
                 self._assign(child, sure=sure)
                 name_node = child.child_by_field_name("name")
                 if exports and name_node is not None:
-                    name = self.code[name_node.start_byte : name_node.end_byte].decode("ascii")
+                    name = self.code.text(name_node.start_byte, name_node.end_byte)
                     word = self._one(child.child_by_field_name("value"))
                     self.exported[name] = self._env_word(child, word, sure=sure)
 
@@ -300,7 +311,7 @@ class _Script:
             if child.type == "variable_assignment":
                 name_node = child.child_by_field_name("name")
                 if name_node is not None:
-                    name = self.code[name_node.start_byte : name_node.end_byte].decode("ascii")
+                    name = self.code.text(name_node.start_byte, name_node.end_byte)
                     env[name] = self._env_word(child, self._one(child.child_by_field_name("value")))
             elif child.is_named and child.type not in ("file_redirect", "heredoc_redirect", "herestring_redirect"):
                 words.extend(self._words(child.children[0] if child.type == "command_name" else child))
@@ -376,8 +387,10 @@ class _Script:
         """A script within this one."""
         if self.depth >= _DEPTH or not mentions_vllm(text.text):
             return []
-        script = _Script(text, prompts=False, depth=self.depth + 1, variables=dict(self.variables))
-        script.exported = dict(self.exported)
+        script = _Script(
+            text, prompts=False, depth=self.depth + 1, variables=ChainMap({}, self.variables), room=self.room
+        )
+        script.exported = ChainMap({}, self.exported)
         return script.commands()
 
 
@@ -397,21 +410,13 @@ def _carried(words: list[Word]) -> list[Word]:
     return words
 
 
-@lru_cache(maxsize=1)
-def _parser() -> Parser:
-    import tree_sitter_bash
-    from tree_sitter import Language, Parser
-
-    return Parser(Language(tree_sitter_bash.language()))
-
-
 def shell_words(source: Mapped) -> tuple[list[FoundWord], bool]:
     """The words of one command line that is no script (a container's ``command:`` given as one string), and whether
     there may be more of them. Line ends are blanks."""
     text = re.sub(r"[\r\n]", " ", source.text)
-    script = _Script(Mapped(text, source.at, source.to), prompts=False, depth=1, variables={})
+    script = _Script(Mapped(text, source.at, source.to), prompts=False, depth=1, variables={}, room=_Room(len(source)))
     words: list[Word] = []
-    stack = [_parser().parse(script.code).root_node]
+    stack = [script.code.root()]
     while stack:
         node = stack.pop()
         if node.type == "command":

@@ -9,18 +9,21 @@ from qcmatrix.documents.mapped import Mapped
 
 __all__ = ["Value", "Word", "copied", "found_on_path", "joined", "split", "unescaped"]
 
+_WORD = 20
+"""What a word costs beside its characters, in characters."""
 _WHICH = re.compile(r"(?:\$\(|`)(?:which|command -v|type -P) (vllm|python3?)(?:\)|`)")
 
 
 class Value:
     """What is known of a variable: its words' texts with their places, or nothing."""
 
-    __slots__ = ("known", "open_ended", "words")
+    __slots__ = ("known", "open_ended", "size", "words")
 
     def __init__(self, words: list[Word], *, known: bool = True, open_ended: bool = False) -> None:
         self.words = words  # one for a plain variable, any number for an array
         self.known = known
         self.open_ended = open_ended
+        self.size = sum(_WORD + len(word.value) for word in words)
 
 
 class Word:

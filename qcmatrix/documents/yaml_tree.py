@@ -24,12 +24,14 @@ _ESCAPED_BREAKS = {"n": "\n", "t": "\t", "r": "\r", "0": "\0", "/": "/", '"': '"
 
 
 class YamlProblemError(Exception):
-    """The text is no YAML that can be read: what, and at which character."""
+    """The text is no YAML that can be read: what, and at which character. ``bounded``: it may be YAML, and is too large
+    or too deep."""
 
-    def __init__(self, what: str, offset: int) -> None:
+    def __init__(self, what: str, offset: int, *, bounded: bool = False) -> None:
         super().__init__(what)
         self.what = what
         self.offset = offset
+        self.bounded = bounded
 
 
 class Tree:
@@ -107,7 +109,7 @@ def read_yaml(text: str) -> Iterator[Node]:
         YamlProblemError: it is none, or too deep or too large to be taken apart.
     """
     if len(text) > _LARGEST:
-        raise YamlProblemError(f"{len(text):,} characters of YAML: more than {_LARGEST:,} are not read", 0)
+        raise YamlProblemError(f"more than {_LARGEST:,} characters of YAML: not read", 0, bounded=True)
     _check_depth(text)
     loader: type[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     try:
@@ -126,11 +128,11 @@ def _check_depth(text: str) -> None:
     for found in re.finditer(r"[\[\]{}]", text):
         depth = depth + 1 if _OPENING.match(found[0]) else max(0, depth - 1)
         if depth > _DEEPEST:
-            raise YamlProblemError(f"nested more than {_DEEPEST} levels deep", found.start())
+            raise YamlProblemError(f"nested more than {_DEEPEST} levels deep: not read", found.start(), bounded=True)
     # `- - - - x` opens a level per dash, on one line
     for found in re.finditer(r"^[ \t]*((?:[-?][ \t]+)+)", text, re.MULTILINE):
         if found[1].count("-") + found[1].count("?") > _DEEPEST:
-            raise YamlProblemError(f"nested more than {_DEEPEST} levels deep", found.start())
+            raise YamlProblemError(f"nested more than {_DEEPEST} levels deep: not read", found.start(), bounded=True)
     widest = 0
     indents: list[int] = []
     for found in re.finditer(r"^( *)\S", text, re.MULTILINE):
@@ -140,7 +142,9 @@ def _check_depth(text: str) -> None:
         indents.append(indent)
         widest = max(widest, len(indents))
         if widest > 4 * _DEEPEST:
-            raise YamlProblemError(f"nested more than {4 * _DEEPEST} levels deep", found.start())
+            raise YamlProblemError(
+                f"nested more than {4 * _DEEPEST} levels deep: not read", found.start(), bounded=True
+            )
 
 
 def mapped_scalar(text: str, value: str, start: int, stop: int) -> Mapped:

@@ -22,7 +22,8 @@ def curl_of(exchange: Exchange, root: str, *, has_key: bool = False) -> str:
     if has_key:
         words.append('-H "Authorization: Bearer $API_KEY"')
     if exchange.request is not None:
-        body = json.dumps(exchange.request, ensure_ascii=False)
+        text = isinstance(exchange.request, str)
+        body = exchange.request if text else json.dumps(exchange.request, ensure_ascii=False)
         words += ["-H", "'Content-Type: application/json'"]
         if len(body) > _LONGEST:
             words += ["-d", f"@request.json  # `request` of exchange {exchange.digest[:16]}, {len(body)} characters"]

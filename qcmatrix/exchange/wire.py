@@ -137,6 +137,22 @@ class Wire:
         """Close the connections."""
         self._client.close()
 
+    def openai(self, timeout: float | None = None) -> Any:
+        """A client of the ``openai`` package for the same server, with the same key and no retries.
+
+        It is to be closed by who asked for it (``with``).
+        """
+        import openai
+
+        key = str(self._client.headers.get("authorization", "")).removeprefix("Bearer ")
+        return openai.OpenAI(
+            base_url=f"{self.root}/v1",
+            api_key=key or "none",
+            max_retries=0,
+            timeout=self.timeout if timeout is None else timeout,
+            http_client=openai.DefaultHttpxClient(trust_env=False),
+        )
+
     def get(self, path: str, *, timeout: float | None = None) -> Reply:
         """GET ``path``.
 
@@ -152,6 +168,14 @@ class Wire:
             WireError: no whole reply came.
         """
         return self._ask("POST", path, body, timeout)
+
+    def post_text(self, path: str, text: str, *, timeout: float | None = None) -> Reply:
+        """POST ``text`` as it is, called JSON whether it is or not.
+
+        Raises:
+            WireError: no whole reply came.
+        """
+        return self._ask("POST", path, text, timeout)
 
     def stream(
         self,
@@ -221,7 +245,9 @@ class Wire:
         status, text, error = None, "", ""
         try:
             with self._told():
-                more = {"json": body} if body is not None else {}
+                more: dict[str, Any] = {} if body is None else {"json": body}
+                if isinstance(body, str):
+                    more = {"content": body, "headers": {"content-type": "application/json"}}
                 response = self._client.request(method, path, timeout=self._limit(timeout), **more)
                 status, text = response.status_code, response.text
         except WireError as problem:

@@ -38,6 +38,7 @@ class _Surface(msgspec.Struct, frozen=True):
     flags: Mapping[str, Flag]
     negations: Mapping[str, Flag]
     names: tuple[str, ...]
+    long_names: tuple[str, ...]
 
 
 @lru_cache(maxsize=64)
@@ -45,16 +46,18 @@ def _surface(release: Release) -> _Surface:
     flags, negations = dict(release.flag_by_name), release.flag_by_negation
     if (short := flags.get("-O")) is not None and short.dest == "optimization_level":
         del flags["-O"]  # spelled out before argparse sees it, and unknown to argparse where it was not
-    return _Surface(flags, negations, (*flags, *negations))
+    names = (*flags, *negations)
+    return _Surface(flags, negations, names, tuple(name for name in names if name.startswith("--")))
 
 
 def closest_names(name: str, release: Release, count: int = 3) -> tuple[str, ...]:
     """Option names of ``release`` that ``name`` may be a slip of, best first."""
     head = name.partition("=")[0].partition(".")[0].replace("_", "-")
-    return _closest(head, [known for known in _surface(release).names if known.startswith("--")], count, 0.75)
+    return _closest(head, _surface(release).long_names, count, 0.75)
 
 
-def _closest(text: str, names: Sequence[str], count: int, cutoff: float) -> tuple[str, ...]:
+@lru_cache(maxsize=4096)  # files repeat their mistakes
+def _closest(text: str, names: tuple[str, ...], count: int, cutoff: float) -> tuple[str, ...]:
     from difflib import get_close_matches  # only on the way to an error message
 
     return tuple(get_close_matches(text, names, n=count, cutoff=cutoff))

@@ -15,7 +15,7 @@ MASK = "***"
 _SECRET_OPTIONS = frozenset({"api_key", "hf_token", "ssl_keyfile_password"})
 _SUSPECT = re.compile(r"^ap$|^api|apikey|passw|pass$|secret|credential|auth|header|_pat$", re.IGNORECASE)
 _INNOCENT = re.compile(r"^(?:api_server|allow|disable|enable|no_)", re.IGNORECASE)
-_USER_INFO = re.compile(r"(\w+://[^:@/\s]*:)[^@/\s]+@")
+_USER_INFO = re.compile(r"(\b\w+://[^:@/\s]*:)[^@/\s]+@")
 """A password in a URL."""
 _ABBREVIATED = ("api_k", "hf_t")
 """From here on an abbreviation can only mean ``--api-key`` or ``--hf-token``."""

@@ -58,6 +58,7 @@ def split_shell(text: str) -> ShellCommand:
     env: dict[str, str] = {}
     env_spans: dict[str, Span] = {}
     chosen: list[ShellWord] | None = None
+    speaks = False  # the chosen one of vLLM
     variables: dict[str, str] = {}
     for words in _commands(text, variables):
         words = words[1:] if words[0].text in ("$", "#", "%") else words
@@ -71,9 +72,9 @@ def split_shell(text: str) -> ShellCommand:
                     env[name], env_spans[name] = value, Span(word.start, word.stop)
         elif exported:
             continue
-        elif chosen is None or (not _speaks_of_vllm(chosen) and _speaks_of_vllm(words)):
-            chosen = words
-        if chosen is not None and _speaks_of_vllm(chosen):
+        elif chosen is None or _speaks_of_vllm(words):
+            chosen, speaks = words, _speaks_of_vllm(words)
+        if speaks:
             break
     if chosen is None:
         raise RequestError(

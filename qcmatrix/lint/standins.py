@@ -7,13 +7,17 @@ from functools import lru_cache
 
 import msgspec
 
-from qcmatrix.assess import Assessor, with_fix
+from qcmatrix.assess import with_fix
 from qcmatrix.catalogue.fleets import Fleet, parse_fleet
 from qcmatrix.catalogue.models import ResolvedCheckpoint, find_checkpoint
 from qcmatrix.fixes import Offer, problems_left
+from qcmatrix.launch.launch import Launch
+from qcmatrix.launch.parsed import Problem
 from qcmatrix.lint.subject import Subject
-from qcmatrix.rules.declare import Breach, Fix, Outcome, Severity
-from qcmatrix.rules.judge import Finding, worst_first
+from qcmatrix.resolve.resolver import Resolver
+from qcmatrix.rules import all_rules
+from qcmatrix.rules.declare import Breach, Fix, Outcome, Rule, Severity
+from qcmatrix.rules.judge import Finding, Judge, worst_first
 
 __all__ = ["common_findings"]
 
@@ -35,8 +39,14 @@ _Findings = dict[str, Finding]
 
 
 class _StandIn(msgspec.Struct):
-    assessor: Assessor
+    resolver: Resolver
+    judge: Judge
     findings: _Findings
+
+    def found(self, launch: Launch, problems: tuple[Problem, ...]) -> tuple[Finding, ...]:
+        """What the rules say of ``launch`` here."""
+        deployment = self.resolver.resolve(launch)
+        return self.judge.cheap(msgspec.structs.replace(deployment, problems=problems) if problems else deployment)
 
 
 def common_findings(subject: Subject, counts: Callable[[Finding], bool]) -> tuple[tuple[Finding, Offer | None], ...]:
@@ -44,11 +54,14 @@ def common_findings(subject: Subject, counts: Callable[[Finding], bool]) -> tupl
     with the first of its fixes that mends it on all of them. ``counts`` says of a finding whether it is one."""
     stand_ins: list[_StandIn] = []
     kept: _Findings | None = None
+    rules = _askable(_hidden(subject))
     for fleet, checkpoint in _standing_in(subject):
-        assessor = Assessor(subject.release, fleet, checkpoint)
-        deployment = assessor.resolve(subject.parsed.launch, subject.parsed.problems)
-        here = _held(subject, assessor.cheap(deployment), counts)
-        stand_ins.append(_StandIn(assessor, here))
+        stand_in = _StandIn(
+            Resolver(subject.release, fleet, checkpoint), Judge(subject.release.version, rules), findings={}
+        )
+        here = _held(subject, stand_in.found(subject.parsed.launch, subject.parsed.problems), counts)
+        stand_in.findings = here
+        stand_ins.append(stand_in)
         if kept is None:
             kept = here
         else:
@@ -67,14 +80,28 @@ def _standing_in(subject: Subject) -> Iterator[tuple[Fleet, ResolvedCheckpoint]]
             yield fleet, model
 
 
+def _hidden(subject: Subject) -> frozenset[str]:
+    """What rules may read and nobody knows."""
+    return (_CARD if subject.fleet is None else frozenset()) | (_MODEL if subject.checkpoint is None else frozenset())
+
+
+@lru_cache(maxsize=4)
+def _askable(hidden: frozenset[str]) -> tuple[Rule, ...]:
+    """The rules that look at nothing hidden. Nothing is sized, so nothing is said of memory."""
+    return tuple(
+        rule
+        for rule in all_rules()
+        if rule.outcome is not Outcome.DOES_NOT_FIT and (not hidden & set(rule.reads) or rule.id in _WHATEVER)
+    )
+
+
 def _held(subject: Subject, found: Sequence[Finding], counts: Callable[[Finding], bool]) -> _Findings:
-    """Those that look at nothing unknown. Nothing is sized, so nothing is said of memory."""
-    hidden = (_CARD if subject.fleet is None else frozenset()) | (_MODEL if subject.checkpoint is None else frozenset())
+    """Those that count, by rule. Of the rules that hold whatever is hidden only what they are sure of."""
+    hidden = _hidden(subject)
     return {
         each.rule.id: each
         for each in found
-        if each.rule.outcome is not Outcome.DOES_NOT_FIT
-        if not hidden & set(each.rule.reads) or (each.rule.id in _WHATEVER and isinstance(each.verdict, Breach))
+        if not hidden & set(each.rule.reads) or isinstance(each.verdict, Breach)
         if counts(each)
     }
 
@@ -100,8 +127,7 @@ def _mends(subject: Subject, stand_in: _StandIn, finding: Finding, fix: Fix, cou
     if not isinstance(before, Breach) or fix not in before.fixes:
         return False
     problems = problems_left(subject.release, subject.parsed.problems, fix)
-    deployment = stand_in.assessor.resolve(with_fix(subject.parsed.launch, fix), problems)
-    after = _held(subject, stand_in.assessor.cheap(deployment), counts)
+    after = _held(subject, stand_in.found(with_fix(subject.parsed.launch, fix), problems), counts)
     errors = {rule for rule, each in after.items() if each.severity is Severity.ERROR}
     return finding.rule.id not in after and errors <= stand_in.findings.keys()
 

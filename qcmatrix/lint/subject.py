@@ -8,10 +8,9 @@ from collections.abc import Sequence
 import msgspec
 
 from qcmatrix.catalogue.fleets import Fleet, parse_fleet
-from qcmatrix.catalogue.models import ResolvedCheckpoint, find_checkpoint, resolve_model
+from qcmatrix.catalogue.models import ResolvedCheckpoint, known_checkpoint
 from qcmatrix.catalogue.releases import Release, load_release, newest_release
 from qcmatrix.documents.found import FoundCommand, FoundWord
-from qcmatrix.errors import UserError
 from qcmatrix.launch.parse import parse
 from qcmatrix.launch.parsed import Parsed, Problem, ProblemKind
 
@@ -188,8 +187,6 @@ def _checkpoint(parsed: Parsed, wishes: Wishes) -> tuple[ResolvedCheckpoint | No
         return None, "the command names no model: only its options are judged"
     if "$" in model:
         return None, "the model stands in a variable: only the options are judged (--model says whose weights they are)"
-    try:
-        # a document must not make us read files: only names of the catalogue, and paths that end in one
-        return (resolve_model(model) if "/" not in model else find_checkpoint(model)), ""
-    except UserError:
-        return None, f"{model} is not in the catalogue: only the options are judged"
+    # a document must not make us read files: only names of the catalogue, and paths that end in one
+    known = known_checkpoint(model)
+    return known, "" if known is not None else f"{model} is not in the catalogue: only the options are judged"

@@ -7,6 +7,7 @@ remembers verdicts by what the rules read: a planner's thousands of launches cos
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import lru_cache
 from operator import attrgetter
 from typing import Any
 
@@ -78,10 +79,9 @@ class _Group:
 
     __slots__ = ("_findings", "_getter", "_rules")
 
-    def __init__(self, rules: list[Rule]) -> None:
-        self._rules = tuple(rules)
-        reads = sorted({name for rule in rules for name in rule.reads} - _FIXED)
-        self._getter = _key_of(reads)
+    def __init__(self, rules: tuple[Rule, ...], getter: Callable[[Deployment], Any]) -> None:
+        self._rules = rules
+        self._getter = getter
         self._findings: dict[Any, tuple[Finding, ...]] = {}
 
     def ask(self, deployment: Deployment) -> tuple[Finding, ...]:
@@ -113,22 +113,31 @@ def _key_of(reads: list[str]) -> Callable[[Deployment], Any]:
     return lambda deployment: (tuple(deployment.env.items()), rest(deployment))
 
 
-def _groups(rules: Iterable[Rule]) -> tuple[_Group, ...]:
-    """Rules by the kinds of attributes that they read; what cannot be hashed keeps to itself."""
+@lru_cache(maxsize=256)
+def _holding(
+    version: Version, rules: tuple[Rule, ...]
+) -> tuple[tuple[tuple[tuple[Rule, ...], Any], ...], tuple[Rule, ...]]:
+    """The rules that hold for ``version``: those that need no memory ledger, by the kinds of attributes that they read
+    (what cannot be hashed keeps to itself), each group with what its verdicts are remembered by; and the others."""
+    holding = [rule for rule in rules if version in rule.holds]
     by_kind: dict[frozenset[str], list[Rule]] = {}
-    for rule in rules:
-        kinds = frozenset(_KINDS.get(name, "rest") for name in rule.reads if name not in _FIXED)
-        by_kind.setdefault(kinds, []).append(rule)
-    return tuple(_Group(group) for group in by_kind.values())
+    for rule in holding:
+        if not rule.needs_footprint:
+            kinds = frozenset(_KINDS.get(name, "rest") for name in rule.reads if name not in _FIXED)
+            by_kind.setdefault(kinds, []).append(rule)
+    groups = tuple(
+        (tuple(group), _key_of(sorted({name for rule in group for name in rule.reads} - _FIXED)))
+        for group in by_kind.values()
+    )
+    return groups, tuple(rule for rule in holding if rule.needs_footprint)
 
 
 class Judge:
     """The rules that hold for one release, ready to judge deployments of one checkpoint on one fleet."""
 
     def __init__(self, version: Version, rules: Iterable[Rule]) -> None:
-        holding = [rule for rule in rules if version in rule.holds]
-        self._groups = _groups(rule for rule in holding if not rule.needs_footprint)
-        self._costly = tuple(rule for rule in holding if rule.needs_footprint)
+        groups, self._costly = _holding(version, tuple(rules))
+        self._groups = tuple(_Group(*group) for group in groups)
 
     def cheap(self, deployment: Deployment) -> tuple[Finding, ...]:
         """Findings of the rules that need no memory ledger, in no order."""

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from qcmatrix.deployment import Deployment
 from qcmatrix.rules.declare import Breach, Fix, Level, Outcome, RuleSource, Verdict, rule
+from qcmatrix.rules.old_engine import why_old_engine
 from qcmatrix.versions import Range
 
 
 @rule(
     holds=Range("0.10.0", "0.11.0"),
-    reads=("given",),
+    reads=("release", "gpu", "given", "kv_cache_dtype", "attention_backend", "env"),
     outcome=Outcome.REDUNDANT,
     sources=(
         RuleSource(
@@ -34,9 +35,12 @@ def max_seq_len_to_capture_without_effect(deployment: Deployment) -> Verdict:
     Leave it out.
 
     Not covered
-    Launches that fall back to the old engine (`VLLM_USE_V1=0`), which do look at it.
+    Launches that fall back to the old engine, which does look at the limit: `VLLM_USE_V1=0`, its attention backends,
+    an FP8 KV cache on most cards. Cards that are not known.
     """
-    if "max_seq_len_to_capture" not in deployment.given:
+    if "max_seq_len_to_capture" not in deployment.given or deployment.env.get("VLLM_USE_V1") == "0":
+        return None
+    if deployment.gpu.compute_capability is None or why_old_engine(deployment) is not None:
         return None
     return Breach(
         because="the V1 engine captures CUDA graphs whatever the sequence length, and 0.11.0 has the flag no more",

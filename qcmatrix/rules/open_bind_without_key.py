@@ -6,7 +6,8 @@ from qcmatrix.deployment import Deployment
 from qcmatrix.rules.declare import Breach, Fix, Level, Outcome, RuleSource, Severity, Verdict, rule
 from qcmatrix.versions import Range
 
-_EVERYBODY = ("0.0.0.0", "::", "")  # noqa: S104 - this rule finds them
+EVERYBODY = ("0.0.0.0", "::", "")  # noqa: S104 - this rule finds them
+"""What `--host` is when the server listens on every interface."""
 
 
 @rule(
@@ -46,7 +47,7 @@ def open_bind_without_key(deployment: Deployment) -> Verdict:
     if deployment.uds or deployment.headless or deployment.api_key_given or deployment.api_key_in_env:
         return None
     host = deployment.host
-    if host is not None and host not in _EVERYBODY:
+    if host is not None and host not in EVERYBODY:
         return None
     where = "without --host vLLM listens on every interface" if host is None else f"--host {host} is every interface"
     return Breach(

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import difflib
 import re
+from functools import lru_cache
 
-from qcmatrix.catalogue.releases import flag_history
+from qcmatrix.catalogue.releases import Release, flag_history
 from qcmatrix.deployment import Deployment
 from qcmatrix.rules.declare import Breach, Fix, Outcome, RuleSource, Verdict, rule
 from qcmatrix.versions import Range
 
 _OPTION = re.compile(r"--?[A-Za-z]")
+
+
+@lru_cache(maxsize=4096)  # asked for every card and model that stands in for an unknown one
+def _closest(name: str, release: Release) -> tuple[str, ...]:
+    return tuple(difflib.get_close_matches(name, release.flag_by_name, n=1))
 
 
 @rule(
@@ -50,7 +56,7 @@ def unknown_flag(deployment: Deployment) -> Verdict:
         stop = place + 1
         while "=" not in word and stop < len(words) and not words[stop].startswith("-"):
             stop += 1
-        close = difflib.get_close_matches(name, deployment.release.flag_by_name, n=1)
+        close = list(_closest(name, deployment.release))
         meant = f"; did you mean {close[0]}?" if close else ""
         because = f"no release of vLLM from 0.10.0 on has {name}{meant}"
         if name == "-O":

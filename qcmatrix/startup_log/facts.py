@@ -52,7 +52,8 @@ _FACTS = tuple(
         ),
         ("Loading weights took", rf"Loading weights took (?P<read_seconds>{_NUMBER}) s"),
         ("Available KV cache memory", rf"Available KV cache memory: (?P<kv_gib>{_NUMBER}) GiB"),
-        ("KV cache size", r"GPU KV cache size: (?P<kv_tokens>[\d,]+) tokens"),
+        ("KV cache size", r"[GC]PU KV cache size: (?P<kv_tokens>[\d,]+) tokens"),  # CPU: so says 0.32.0
+        ("GiB for KV cache on node", rf"\((?P<kv_gib>{_NUMBER})/{_NUMBER}\) GiB for KV cache on node"),  # CPU build
         ("GPU blocks:", r"# (?:GPU|cuda) blocks: (?P<gpu_blocks>\d+)"),
         (
             "Maximum concurrency for",

@@ -213,7 +213,8 @@ class _Reader:
         attempt = self._attempt
         if self._told is not None and not attempt.failed and not attempt.served_line and not attempt.raised:
             attempt = self._told  # the last start breaks off early: the one before tells more
-        return StartupLog(self._lines, self._attempts, attempt, self._vllm, self._passed_over)
+        vllm = self._vllm or bool(attempt.readings)  # an excerpt without the lines' heads
+        return StartupLog(self._lines, self._attempts, attempt, vllm, self._passed_over)
 
     def _take(self, line: Line) -> None:
         text = line.text

@@ -304,3 +304,41 @@ def test_wrong_wishes(arguments: tuple[str, ...], code: ExitCode) -> None:
     assert done.returncode == code
     assert done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_read_only_file_stays_as_it_is() -> None:
+    path = Path(put("deploy/a.sh", BAD))
+    path.chmod(0o444)
+    for named in ("deploy/a.sh", "deploy"):
+        result = check("--fix", named)
+        assert result.return_value == ExitCode.BAD_FILE
+        assert "deploy/a.sh cannot be written: it is read-only; it is as it was" in result.stderr
+        assert path.read_text() == BAD
+
+
+def test_fixes_of_a_folder_tell_what_could_not_be_read() -> None:
+    put("deploy/a.sh", BAD)
+    Path("deploy/b.sh").write_bytes(b"vllm serve m # caf\xe9\n")
+    Path("deploy/picture").write_bytes(b"\x00\x01")
+    result = check("--fix", "deploy")
+    assert result.return_value == ExitCode.BAD_FILE
+    assert "deploy/b.sh:1: not UTF-8" in result.stderr
+    assert "picture" not in result.stderr
+    assert "--swap-space" not in Path("deploy/a.sh").read_text()
+
+
+def test_a_folder_that_is_closed_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    put("deploy/a.sh", GOOD)
+    put("deploy/closed/b.sh", BAD)
+    listed = os.scandir
+
+    def scandir(path: Any) -> Any:
+        if Path(path).name == "closed":
+            raise PermissionError(13, "Permission denied", path)
+        return listed(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    for arguments in (("deploy",), ("--fix", "deploy")):
+        result = check(*arguments)
+        assert result.return_value == ExitCode.BAD_FILE
+        assert "deploy/closed cannot be read: Permission denied" in result.output

@@ -132,6 +132,7 @@ def test_unknown_is_said_to_be_unknown() -> None:
     assert len(told["unknown"]) >= 3
     assert answer("a letter to a friend\n")["state"] == "not-a-vllm-log"
     assert answer("INFO 11-02 10:00:01 [x.py:1] Starting to load model Qwen/X...\n")["state"] == "unfinished"
+    assert answer("GPU KV cache size: 90,048 tokens\n")["state"] == "unfinished"  # cut out of a log, its heads gone
 
 
 def test_state_blocks_are_what_the_log_counts() -> None:

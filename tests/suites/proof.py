@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from fnmatch import fnmatchcase
 
 import msgspec
@@ -28,6 +29,8 @@ class Proof(msgspec.Struct, frozen=True, kw_only=True):
     modes: tuple[Mode, ...] = ()
     """Only in these; empty: in all modes of the check."""
     helps: bool = False
+    known: Callable[[Subject], Subject] | None = None
+    """Changes what is known of the server (its entry, log, figures), for a check that looks there."""
 
     def covers(self, check: Check, mode: Mode) -> bool:
         """Does it speak of this check in this mode?"""
@@ -38,6 +41,7 @@ def through(proof: Proof, check: Check, mode: Mode, subject: Subject) -> Outcome
     """The check, asked through the fault; the model counts as trained, so that behaviour is asked too."""
     with Proxy(subject.root, proof.fault) as proxy:
         seen = msgspec.structs.replace(subject, root=proxy.root, has=subject.has | {Need.TRAINED})
+        seen = proof.known(seen) if proof.known is not None else seen
         wire = Wire(proxy.root, timeout=60.0)
         try:
             return run_check(check, mode, seen, wire)

@@ -74,7 +74,8 @@ def _handler(client: httpx.Client, fault: Fault) -> type[BaseHTTPRequestHandler]
         def _pass_on(self, body: Body, raw: bytes = b"") -> None:
             strikes = self.path.partition("?")[0] in fault.paths
             if strikes and fault.answer is not None and (given := fault.answer(self.path, body)) is not None:
-                self._send(given[0], given[1].encode(), "application/json")
+                with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+                    self._send(given[0], given[1].encode(), "application/json")
                 return
             if strikes and fault.request is not None:
                 body = fault.request(self.path, body)
@@ -108,7 +109,7 @@ def _handler(client: httpx.Client, fault: Fault) -> type[BaseHTTPRequestHandler]
 
         def _send_events(self, reply: httpx.Response, body: Body, kind: str) -> None:
             assert fault.events is not None
-            payloads = (line[6:] for line in reply.iter_lines() if line.startswith("data: "))
+            payloads = (line[6:].decode() for line in _lines(reply.iter_bytes()) if line.startswith(b"data: "))
             made = fault.events(self.path, body, payloads)
             pieces = (each if isinstance(each, bytes) else f"data: {each}\n\n".encode() for each in made)
             self._send_pieces(pieces, reply.status_code, kind)
@@ -125,6 +126,14 @@ def _handler(client: httpx.Client, fault: Fault) -> type[BaseHTTPRequestHandler]
             self.wfile.write(b"0\r\n\r\n")
 
     return Handler
+
+
+def _lines(pieces: Iterator[bytes]) -> Iterator[bytes]:
+    """Lines that end in a line feed, and nowhere else: a text may hold U+2028 and its like."""
+    rest = b""
+    for piece in pieces:
+        *lines, rest = (rest + piece).split(b"\n")
+        yield from (line.rstrip(b"\r") for line in lines)
 
 
 def on_chunks(

@@ -14,7 +14,7 @@ import msgspec
 from qcmatrix.boundary import read_json, read_toml
 from qcmatrix.errors import FileProblem
 
-__all__ = ["Case", "ExpectedCall", "case_digest", "load_cases", "load_tools"]
+__all__ = ["Case", "ExpectedCall", "case_digest", "load_cases", "load_tools", "written"]
 
 _CASES = Path(__file__).parent / "cases"
 
@@ -81,7 +81,7 @@ class Case(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
         """Exactly what the model writes."""
         if self.text is not None:
             return self.text
-        return self.before + "\n".join(_written(name, self._filled(values)) for name, values in self.say)
+        return self.before + "\n".join(written(name, self._filled(values)) for name, values in self.say)
 
     @property
     def expected(self) -> tuple[ExpectedCall, ...]:
@@ -113,7 +113,7 @@ class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     sources: tuple[str, ...] = ()
 
 
-def _written(name: str, values: Mapping[str, str]) -> str:
+def written(name: str, values: Mapping[str, str]) -> str:
     """A call in the form of the model: one newline each side of a value is markup, everything else is data."""
     parameters = "".join(f"<parameter={key}>\n{value}\n</parameter>\n" for key, value in values.items())
     return f"<tool_call>\n<function={name}>\n{parameters}</function>\n</tool_call>"

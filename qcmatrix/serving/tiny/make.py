@@ -59,10 +59,11 @@ def make(directory: Path, template: Path) -> None:
     config = transformers.Qwen3MoeConfig(**CONFIG, **rope)
     model = transformers.Qwen3MoeForCausalLM(config).to(torch.bfloat16)
     model.save_pretrained(directory)
-    # Releases read different keys: both are there, with the same value.
+    # Releases read different keys, and Transformers 5 writes only the newer ones: both are there, with the same value.
     path = directory / "config.json"
     written = json.loads(path.read_text(encoding="utf-8"))
     written["rope_theta"] = ROPE_THETA
+    written["num_experts"] = written["num_local_experts"] = CONFIG["num_experts"]
     written["architectures"] = ["Qwen3MoeForCausalLM"]
     written.setdefault("torch_dtype", "bfloat16")
     path.write_text(json.dumps(written, indent=2) + "\n", encoding="utf-8")

@@ -1,0 +1,256 @@
+"""The client and a workload against a server that stalls, refuses and breaks off as a script says."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import msgspec
+import pytest
+
+from qcmatrix.exchange.wire import Wire, WireError
+from qcmatrix.matrix.entries import Budget, Entry, Expectation
+from qcmatrix.suites.bench import CHAT, Bench, Subject
+from qcmatrix.suites.declare import Mode, Wrong
+from qcmatrix.suites.latency.client import Ask, Client
+from qcmatrix.suites.latency.measure import Form, run_workload
+from qcmatrix.suites.latency.prompts import chat_counter, filled, fim_prompt, own_code
+from qcmatrix.suites.latency.scale import SIZE_VARIABLE, Shape, scaled_why
+
+SHAPE = Shape(tokens_in=100, tokens_out=3, requests=5, warm_up=1)
+
+
+class Script(msgspec.Struct):
+    """What the server does; changed by a test as it goes."""
+
+    before_first: Callable[[int], float] = lambda _: 0.0
+    """Seconds, by the number of the request."""
+    between: float = 0.0
+    breaks_after: int | None = None
+    """It closes the connection behind so many events."""
+    status: int = 200
+    requests: int = 0
+    hung_up: int = 0
+
+
+@contextlib.contextmanager
+def served(script: Script) -> Iterator[str]:
+    class Handler(BaseHTTPRequestHandler):
+        def log_message(self, *_: Any) -> None:
+            pass
+
+        def do_POST(self) -> None:
+            body = json.loads(self.rfile.read(int(self.headers["content-length"])))
+            if self.path == "/tokenize":
+                text = body.get("prompt") or body["messages"][-1]["content"]
+                self._send(200, "application/json", json.dumps({"tokens": [0] * len(text)}).encode())
+                return
+            number, script.requests = script.requests, script.requests + 1
+            if script.status != 200:
+                self._send(script.status, "application/json", b'{"error": {"message": "no"}}')
+                return
+            try:
+                self._stream(number, body)
+            except (BrokenPipeError, ConnectionResetError):
+                script.hung_up += 1
+
+        def _stream(self, number: int, body: dict[str, Any]) -> None:
+            self._head(200, "text/event-stream")
+            prompt = len(body["messages"][-1]["content"])
+            time.sleep(script.before_first(number))
+            for place in range(body["max_tokens"]):
+                if script.breaks_after == place:
+                    return
+                self._event({"choices": [{"delta": {"content": "x"}, "finish_reason": None}]})
+                time.sleep(script.between)
+            self._event({"choices": [{"delta": {}, "finish_reason": "length"}]})
+            self._event({"choices": [], "usage": {"prompt_tokens": prompt, "completion_tokens": body["max_tokens"]}})
+            self.wfile.write(b"data: [DONE]\n\n")
+
+        def _event(self, chunk: Any) -> None:
+            self.wfile.write(b"data: " + json.dumps(chunk).encode() + b"\n\n")
+
+        def _head(self, status: int, kind: str) -> None:
+            self.send_response(status)
+            self.send_header("content-type", kind)
+            self.end_headers()
+
+        def _send(self, status: int, kind: str, data: bytes) -> None:
+            self._head(status, kind)
+            self.wfile.write(data)
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+def budget(metric: str, most: float) -> Budget:
+    return Budget(gpu="H200", workload="LAT-02", metric=metric, quantile="p50", most=most)  # type: ignore[arg-type]
+
+
+def entry(*budgets: Budget, fleet: str = "8xH200") -> Entry:
+    return Entry(
+        id="one",
+        fleet=fleet,
+        vllm="0.32.0",
+        command="vllm serve x",
+        expect=Expectation(verdict="starts"),
+        source="https://example.org",
+        read=datetime.date(2026, 11, 1),
+        budgets=budgets,
+    )
+
+
+def ask(tokens: int = 3, leave_after: int | None = None) -> Ask:
+    body = {"messages": [{"role": "user", "content": "x" * 100}], "max_tokens": tokens}
+    return Ask(path=CHAT, body=body, leave_after=leave_after)
+
+
+def measured(root: str, *budgets: Budget, form: Form | None = None) -> Bench:
+    """One workload, asked of the server at ``root``."""
+    wire = Wire(root)
+    try:
+        bench = Bench(Subject(root=root, model="m", entry=entry(*budgets), gpu="H200"), wire, Mode.ONCE)
+        held = form or Form(tokens_in=100, tokens_out=3)
+        run_workload(bench, "LAT-02.c1", SHAPE, lambda many: [ask() for _ in range(many)], held)
+        return bench
+    finally:
+        wire.close()
+
+
+def test_a_run_without_budgets_only_reports() -> None:
+    script = Script()
+    with served(script) as root:
+        figures = measured(root).figures
+    assert script.requests == 6, "one to warm up, five that count"
+    assert figures["metrics"]["ttft_ms"]["n"] == 5
+    assert figures["output_tokens"] == 15
+    assert "budgets" not in figures
+
+
+@pytest.mark.parametrize(
+    ("script", "metric"),
+    [
+        (Script(before_first=lambda _: 0.06), "ttft_ms"),
+        (Script(between=0.06), "tpot_ms"),
+        (Script(between=0.06), "itl_ms"),
+    ],
+)
+def test_a_stall_breaks_its_budget_twice(script: Script, metric: str) -> None:
+    with served(script) as root, pytest.raises(Wrong, match=f"{metric} p50 <= 50 ms.*in two runs"):
+        measured(root, budget(metric, 50))
+    assert script.requests == 11
+
+
+def test_a_stall_that_does_not_come_again_breaks_nothing() -> None:
+    script = Script(before_first=lambda number: 0.4 if number < 6 else 0.0)
+    with served(script) as root:
+        figures = measured(root, budget("ttft_ms", 300), budget("e2el_ms", 60_000)).figures
+    assert [each["state"] for each in figures["budgets"]] == ["broken", "kept"]
+    assert figures["rerun"]["metrics"]["ttft_ms"]["p50"] < 300
+
+
+@pytest.mark.parametrize(
+    ("script", "form", "words"),
+    [
+        (Script(status=503), None, "HTTP 503"),
+        (Script(breaks_after=2), None, r"no \[DONE\]"),
+        (Script(), Form(tokens_out=4), "4 output tokens"),
+        (Script(), Form(tokens_in=110), "110 prompt tokens"),
+        (Script(), Form(more=lambda record: f"said {record.text}"), "said xxx"),
+    ],
+)
+def test_a_reply_of_another_form_is_wrong(script: Script, form: Form | None, words: str) -> None:
+    with served(script) as root, pytest.raises(Wrong, match=words):
+        measured(root, form=form)
+
+
+def test_no_server_is_no_judgement() -> None:
+    with served(Script()) as root:
+        pass
+    with pytest.raises(WireError, match="connection"):
+        measured(root)
+
+
+def test_the_client_hangs_up_when_it_is_to() -> None:
+    script = Script(between=0.02)
+    with served(script) as root:
+        run = Client(root).closed([ask(200, leave_after=2), ask()], 2)
+    assert [record.left for record in run.records] == [True, False]
+    assert not run.records[0].faults
+    assert run.records[1].ok
+    assert script.hung_up == 1
+    assert run.seconds < 3, "it did not stay to the end"
+
+
+def test_the_client_gives_up_on_a_silent_server() -> None:
+    with served(Script(before_first=lambda _: 0.5)) as root:
+        run = Client(root, timeout=0.1).closed([ask()], 1)
+    assert "not done after 0.1 s" in run.records[0].error
+
+
+def test_requests_beside_begin_before_and_end_with_the_others() -> None:
+    script = Script(between=0.02)
+    with served(script) as root:
+        run = Client(root).closed([ask(5)] * 3, 1, beside=(ask(4) for _ in range(1000)))
+    assert all(record.ok for record in run.records)
+    assert 2 <= len(run.beside) < 20
+    assert [record.left for record in run.beside] == [False] * (len(run.beside) - 1) + [True]
+    assert run.beside[0].sent <= run.records[0].sent
+
+
+def test_timed_requests_do_not_wait_for_each_other() -> None:
+    with served(Script(before_first=lambda _: 0.3)) as root:
+        run = Client(root).timed([ask(1)] * 4, [0.0, 0.05, 0.1, 0.15])
+    assert all(record.ok for record in run.records)
+    assert run.seconds < 1.2
+    assert [record.sent for record in run.records] == pytest.approx([0.0, 0.05, 0.1, 0.15], abs=0.1)
+
+
+def test_a_prompt_of_so_many_tokens() -> None:
+    with served(Script()) as root:
+        wire = Wire(root)
+        bench = Bench(Subject(root=root, model="m"), wire, Mode.ONCE)
+        prompt = filled(chat_counter(bench), 500)
+        wire.close()
+    texts = {prompt.text(bench.rng) for _ in range(3)}
+    assert {len(text) for text in texts} == {500} == {prompt.tokens}
+    assert len(texts) == 3
+    assert bench.exchanges == [], "how it was counted is not what the check asked"
+
+
+def test_code_to_complete_and_to_write() -> None:
+    rng = Bench(Subject(root="", model=""), Wire("http://127.0.0.1:1"), Mode.ONCE).rng
+    one, other = fim_prompt(rng, 600), fim_prompt(rng, 600)
+    assert one != other
+    assert one.index("<|fim_prefix|>") < one.index("<|fim_suffix|>") < one.index("<|fim_middle|>")
+    assert 590 <= len(own_code(600)) <= 600
+    assert len(own_code(200_000).encode()) > 199_000
+    assert "<" not in own_code(200_000)
+
+
+@pytest.mark.parametrize(
+    ("asked", "subject", "small"),
+    [
+        ("", Subject(root="", model="", gpu="H200", entry=entry()), False),
+        ("", Subject(root="", model="", entry=entry(fleet="cpu")), True),
+        ("", Subject(root="", model=""), True),
+        ("full", Subject(root="", model=""), False),
+        ("scaled", Subject(root="", model="", gpu="H200", entry=entry()), True),
+    ],
+)
+def test_which_size(monkeypatch: pytest.MonkeyPatch, asked: str, subject: Subject, small: bool) -> None:
+    monkeypatch.setenv(SIZE_VARIABLE, asked)
+    assert bool(scaled_why(subject)) is small
