@@ -27,12 +27,16 @@ _HINTS = re.compile(
     r"apiBase|promptTemplates|language_models|edit_predictions|llama-vscode|OPENAI_(?:API_BASE|BASE_URL)"
 )
 _LARGEST = 2_000_000
+_BYTE_ORDER_MARK = "\ufeff"
 
 
 def read_clients(path: str, text: str, kind: str | None) -> list[Client]:
     """The models that ``text`` tells a client of; ``kind`` as :func:`qcmatrix.documents.files.kind_of` has it."""
     if len(text) > _LARGEST or _HINTS.search(text) is None:
         return []
+    if text.startswith(_BYTE_ORDER_MARK):
+        whole = Mapped.whole(text[1:], 1)
+        return [_moved(client, whole) for client in read_clients(path, whole.text, kind)]
     if kind in ("markdown", "restructuredtext"):
         blocks = markdown_blocks(text) if kind == "markdown" else restructured_blocks(text)
         return [client for block in blocks for client in _in_block(block.language, block.text)]

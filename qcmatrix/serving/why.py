@@ -48,7 +48,7 @@ def told(log: Path, release: str | None = None, secret: str = "") -> Told:
     if failure.cause is not None:
         cause = f"{failure.title}: {failure.because}" if failure.because != failure.title else failure.title
     else:
-        cause = words or failure.title
+        cause = f"{failure.title}: {words}" if words else failure.title
     return Told(cause=_hidden(cause, secret), rule=failure.rule, fingerprint=failure.cause, words=words)
 
 

@@ -137,3 +137,22 @@ def test_a_base_url_of_the_environment() -> None:
     assert rules("OPENAI_BASE_URL=https://localhost:30000/v1\n", path=".env") == {"client-https-against-http"}
     assert rules("OPENAI_BASE_URL=http://localhost:30000/v1\n", path=".env") == set()
     assert rules("OPENAI_BASE_URL=https://api.openai.com/v1\n", None, path=".env") == set()
+
+
+def test_values_stand_where_they_stand() -> None:
+    """In a file with a byte order mark, in a block that breaks off, behind a character that ends no line."""
+    marked = f"\ufeff{CONTINUE}"
+    fenced = f"# a\n\n```yaml\n# \x85\n{CONTINUE}```\n"
+    for path, text, kind in (("config.yaml", marked, "yaml"), ("readme.md", fenced, "markdown")):
+        (client,) = read_clients(path, text, kind)
+        assert client.base_url is not None
+        assert text[client.base_url.start : client.base_url.stop] == client.base_url.text
+    broken = "# Use\n\n```yaml\nmodels:\n  - provider: openai\n    apiBase:"
+    (client,) = read_clients("readme.md", broken, "markdown")
+    assert client.base_url is not None
+    assert client.base_url.start == len(broken)
+
+
+def test_a_model_without_a_name_has_none() -> None:
+    (client,) = read_clients("config.yaml", "models:\n  - provider: openai\n    apiBase: http://h/v1\n", "yaml")
+    assert client.place.text == ""

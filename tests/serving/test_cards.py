@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import threading
@@ -15,6 +16,7 @@ import pytest
 from qcmatrix.matrix.entries import Entry
 from qcmatrix.serving import cards as cards_module
 from qcmatrix.serving.cards import claim
+from qcmatrix.serving.guarded import Guarded
 from qcmatrix.serving.hardware import Card, Hardware, Holder
 from qcmatrix.serving.problems import CannotPlace
 
@@ -110,6 +112,26 @@ def test_a_process_that_dies_lets_go(make_entry: Callable[..., Entry], cache: Pa
             claim(of(make_entry, "1xH200"), look=lambda: FOUR, limit=0.3)
         other.kill()
         other.wait()
+    with claim(of(make_entry, "4xH200"), look=lambda: FOUR, limit=30.0) as freed:
+        assert len(freed.cards) == 4
+
+
+def test_a_card_is_held_until_nothing_of_its_server_is_left(make_entry: Callable[..., Entry], tmp_path: Path) -> None:
+    """We may be gone, and our locks with us: the guard keeps its own until it is through."""
+    got = claim(of(make_entry, "4xH200"), look=lambda: FOUR)
+    deaf = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN)"
+    code = f"{deaf}; print('up', flush=True); time.sleep(600)"
+    log = tmp_path / "log"
+    with log.open("ab") as stream:
+        server = Guarded([sys.executable, "-c", code], dict(os.environ), stream, grace=2.0, keep_open=got.descriptors)
+    while b"up" not in log.read_bytes():
+        time.sleep(0.05)
+    got.release()
+    server.tell_end()
+    with pytest.raises(CannotPlace):
+        claim(of(make_entry, "1xH200"), look=lambda: FOUR, limit=0.3)
+    server.wait_gone()
+    assert len(server.killed) == 1
     with claim(of(make_entry, "4xH200"), look=lambda: FOUR, limit=30.0) as freed:
         assert len(freed.cards) == 4
 

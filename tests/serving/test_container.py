@@ -1,12 +1,15 @@
-"""Entries with an image. No docker engine is here: a program of that name really starts a process, and kills it."""
+"""Entries with an image. No docker is here: a stand-in really starts a process, and kills it by its name."""
 
 from __future__ import annotations
 
+import json
 import os
 import signal
+import subprocess
 import sys
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psutil
@@ -14,6 +17,7 @@ import pytest
 
 from qcmatrix.matrix.entries import Entry
 from qcmatrix.serving import cards as cards_module
+from qcmatrix.serving import server as server_module
 from qcmatrix.serving.hardware import Card, Hardware
 from qcmatrix.serving.installation import installation_for
 from qcmatrix.serving.server import CannotPlace, Patience, start_server
@@ -22,70 +26,109 @@ FAKE = Path(__file__).parent / "fake_server.py"
 ONE = Hardware(
     cards=(Card(index=0, uuid="GPU-0", name="NVIDIA H200", total_gib=140.4, free_gib=140.0, used_gib=0.4, sku="H200"),)
 )
-DOCKER = f"""#!{sys.executable}
-import os, signal, subprocess, sys
-words, where = sys.argv[1:], os.path.dirname(os.path.abspath(__file__))
+CLIENT = f"""#!{sys.executable}
+import json, os, signal, sys, time
+from pathlib import Path
+words, where = sys.argv[1:], Path(__file__).resolve().parent
 if words[0] == "kill":
-    path = os.path.join(where, words[1])
-    if not os.path.exists(path):
-        sys.exit("Error response from daemon: No such container")
-    with open(path) as file:
-        os.kill(int(file.read()), signal.SIGKILL)
+    (where / f"{{words[1]}}.kill").touch()
     sys.exit(0)
 name = words[words.index("--name") + 1]
-given = dict(pair.partition("=")[::2] for word, pair in zip(words, words[1:]) if word == "-e" and "=" in pair)
-named = [pair for word, pair in zip(words, words[1:]) if word == "-e" and "=" not in pair]
-env = {{**{{key: os.environ[key] for key in named}}, **given}}
-# What the engine starts is not the client's child: a double fork, with nothing of the guard's about it.
-command = [sys.executable, {str(FAKE)!r}, *words[words.index("serve"):]]
-if os.fork() == 0:
-    os.setsid()
-    process = subprocess.Popen(command, env=env)
-    with open(os.path.join(where, name), "w") as file:
-        file.write(str(process.pid))
-    code = process.wait()
-    os._exit(code if code >= 0 else 137)
-signal.signal(signal.SIGTERM, signal.SIG_IGN)
-_, status = os.wait()
-sys.exit(os.waitstatus_to_exitcode(status))
+given = [pair for word, pair in zip(words, words[1:]) if word == "-e"]
+pairs = [pair if "=" in pair else f"{{pair}}={{os.environ[pair]}}" for pair in given]
+env = dict(pair.split("=", 1) for pair in pairs)
+request = where / f"{{name}}.tmp"
+request.write_text(json.dumps([words[words.index("serve"):], env]))
+request.rename(where / f"{{name}}.run")
+signal.signal(signal.SIGTERM, signal.SIG_IGN)  # handed on to the container, which is deaf
+seen = 0
+while True:
+    over = (where / f"{{name}}.exit").exists()
+    text = (where / f"{{name}}.log").read_text() if (where / f"{{name}}.log").exists() else ""
+    sys.stdout.write(text[seen:])
+    sys.stdout.flush()
+    seen = len(text)
+    if over:
+        sys.exit(int((where / f"{{name}}.exit").read_text()))
+    time.sleep(0.05)
 """
 
 
+class Engine:
+    """Starts and kills what the client asks for: containers are no children of the client's."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._over = threading.Event()
+        self.containers: dict[str, subprocess.Popen[bytes]] = {}
+        self._thread = threading.Thread(target=self._run)
+        self._thread.start()
+
+    def _run(self) -> None:
+        while not self._over.wait(0.02):
+            for request in self._directory.glob("*.run"):
+                words, env = json.loads(request.read_text(encoding="utf-8"))
+                request.unlink()
+                with (self._directory / f"{request.stem}.log").open("wb") as log:
+                    self.containers[request.stem] = subprocess.Popen(
+                        [sys.executable, str(FAKE), *words], env=env, stdout=log, stderr=log
+                    )
+            for name, process in self.containers.items():
+                if (self._directory / f"{name}.kill").exists():
+                    process.kill()
+                ended = self._directory / f"{name}.exit"
+                if (code := process.poll()) is not None and not ended.exists():
+                    unfinished = self._directory / f"{name}.part"
+                    unfinished.write_text(str(code if code >= 0 else 128 - code), encoding="utf-8")
+                    unfinished.rename(ended)
+
+    def end(self) -> None:
+        self._over.set()
+        self._thread.join()
+        for process in self.containers.values():
+            process.kill()
+            process.wait()
+
+
 @pytest.fixture
-def docker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def docker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Engine]:
     directory = tmp_path / "docker"
     directory.mkdir()
     program = directory / "docker"
-    program.write_text(DOCKER, encoding="utf-8")
+    program.write_text(CLIENT, encoding="utf-8")
     program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{directory}{os.pathsep}{os.environ['PATH']}")
     monkeypatch.setenv("QCMATRIX_CACHE_DIR", str(tmp_path / "cache"))
     monkeypatch.setattr(cards_module, "this_machine", lambda: ONE)
-    return directory
+    monkeypatch.setattr(server_module, "this_machine", lambda: ONE)
+    engine = Engine(directory)
+    yield engine
+    engine.end()
 
 
 def test_a_container_is_killed_by_its_name(
-    docker: Path, tmp_path: Path, quick: Patience, make_entry: Callable[..., Entry]
+    docker: Engine, tmp_path: Path, quick: Patience, make_entry: Callable[..., Entry]
 ) -> None:
     entry = make_entry("FAKE=ignores-sigterm vllm serve org/m", fleet="1xH200", image="vllm/vllm-openai:v0.32.0")
     server = start_server(entry, directory=tmp_path / "logs", patience=quick)
-    (container,) = [path for path in docker.iterdir() if path.name.startswith("qcmatrix-")]
-    inside = psutil.Process(int(container.read_text(encoding="utf-8")))
-    assert "VLLM_API_KEY" in inside.environ()
-    assert "QCMATRIX_SERVER" not in inside.environ()
+    ((name, container),) = docker.containers.items()
+    assert name.startswith("qcmatrix-fake-")
+    inside = psutil.Process(container.pid).environ()
+    assert inside["VLLM_API_KEY"] == server.api_key
+    assert inside["FAKE"] == "ignores-sigterm"
     assert server.cards == ONE.cards
-    server.stop()
-    end = time.monotonic() + 20.0
-    while inside.is_running() and inside.status() != psutil.STATUS_ZOMBIE and time.monotonic() < end:
-        time.sleep(0.1)
-    assert not inside.is_running() or inside.status() == psutil.STATUS_ZOMBIE
+    assert server.measured["kv_cache_tokens"] == 2_097_152
+    assert server.stop() == ""
+    assert container.wait(timeout=20.0) == -signal.SIGKILL
 
 
-def test_a_container_that_dies(docker: Path, tmp_path: Path, quick: Patience, make_entry: Callable[..., Entry]) -> None:
+def test_a_container_that_dies(
+    docker: Engine, tmp_path: Path, quick: Patience, make_entry: Callable[..., Entry]
+) -> None:
     entry = make_entry("vllm serve org/m", fleet="1xH200", image="vllm/vllm-openai:v0.32.0")
     with start_server(entry, directory=tmp_path / "logs", patience=quick) as server:
-        (container,) = [path for path in docker.iterdir() if path.name.startswith("qcmatrix-")]
-        os.kill(int(container.read_text(encoding="utf-8")), signal.SIGKILL)
+        (container,) = docker.containers.values()
+        container.kill()
         end = time.monotonic() + 20.0
         while not server.trouble and time.monotonic() < end:
             time.sleep(0.05)

@@ -71,6 +71,12 @@ def test_it_serves_what_the_entry_asks_for(server: Server, told: list[str]) -> N
     assert any(text.startswith("reading the configuration") for text in told)
 
 
+def test_the_checkpoint_says_what_every_release_reads(server: Server) -> None:
+    config = json.loads((Path(server.argv[2]) / "config.json").read_text(encoding="utf-8"))
+    assert config["num_experts"] == config["num_local_experts"] == 8
+    assert config["rope_theta"] == 10_000_000.0
+
+
 def test_what_its_log_measured(server: Server) -> None:
     # 2 layers x (K and V) x 2 heads x 32 x 2 bytes are 512 bytes a token: 1 GiB holds 2,097,152 of them.
     assert server.measured["kv_cache_tokens"] == 2_097_152

@@ -27,6 +27,8 @@ DEVICE = "Config file not found at ['/x/E=20,N=2560,device_name=NVIDIA_H20-3e,dt
 SMI = "|   0  NVIDIA H100 80GB HBM3          On  |   00000000:19:00.0 Off |"
 AUTO = "Auto-fit max_model_len: reduced from 262144 to 100352 to fit in available GPU memory (3.2 GiB)"
 RANK = "rank 3 in world size 8 is assigned as DP rank 0, PP rank 0, PCP rank 0, TP rank 3, EP rank 3"
+# v1/core/kv_cache_utils.py and v1/worker/cpu_worker.py of 0.32.0, as its CPU build prints them.
+CPU_KV = "CPU KV cache size: 2,097,152 tokens, Maximum concurrency for 8,192 tokens per request: 256.00x"
 WORDINGS = [
     ("Model loading took 56.2600 GiB and 93.112233 seconds", {"weights_gib": "56.2600", "load_seconds": "93.112233"}),
     ("Model loading took 13.64 GiB memory and 14.749265 seconds", {"weights_gib": "13.64"}),
@@ -34,6 +36,12 @@ WORDINGS = [
     ("Available KV cache memory: -1.30 GiB", {"kv_gib": "-1.30"}),
     ("GPU KV cache size: 2,073,680 tokens", {"kv_tokens": "2,073,680"}),
     ("GPU KV cache size: 90,048 tokens, 12 groups", {"kv_tokens": "90,048"}),
+    (CPU_KV, {"kv_tokens": "2,097,152", "concurrency": "256.00", "concurrency_tokens": "8,192"}),
+    ("Explicitly set (1.0/9.71) GiB for KV cache on node 0.", {"kv_gib": "1.0"}),
+    (
+        "Auto set (4.52/23.59) GiB for KV cache on node 0, with 9.43 GiB requested memory for the worker.",
+        {"kv_gib": "4.52"},
+    ),
     ("Maximum concurrency for 262,144 tokens per request: 2.34x", {"concurrency": "2.34"}),
     ("Maximum concurrency for 262,144 tokens per request: 2.34x", {"concurrency_tokens": "262,144"}),
     ("Graph capturing finished in 21 secs, took 0.85 GiB", {"graph_seconds": "21", "graphs_gib": "0.85"}),

@@ -45,7 +45,7 @@ def test_an_endless_program_is_ended_with_all_that_it_started() -> None:
     ran = run_program("import os\nos.fork()\nwhile True: pass", seconds=1.0)
     assert not ran.ok
     assert "1 s" in ran.why or "exit status" in ran.why
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 20
 
 
 def test_a_program_sees_neither_our_files_nor_our_variables(monkeypatch: pytest.MonkeyPatch) -> None:

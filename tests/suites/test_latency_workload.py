@@ -2,98 +2,30 @@
 
 from __future__ import annotations
 
-import contextlib
 import datetime
-import json
-import threading
-import time
-from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
+from collections.abc import Callable
 
 import msgspec
 import pytest
 
 from qcmatrix.exchange.wire import Wire, WireError
-from qcmatrix.matrix.entries import Budget, Entry, Expectation
+from qcmatrix.matrix.entries import Budget, Entry, Expectation, Measured
+from qcmatrix.results.schema import State
 from qcmatrix.suites.bench import CHAT, Bench, Subject
-from qcmatrix.suites.declare import Mode, Wrong
-from qcmatrix.suites.latency.client import Ask, Client
+from qcmatrix.suites.declare import Check, Mode, Need, Wrong
+from qcmatrix.suites.latency import autocomplete
+from qcmatrix.suites.latency.agent import long_argument
+from qcmatrix.suites.latency.client import Ask, Client, Run
 from qcmatrix.suites.latency.measure import Form, run_workload
 from qcmatrix.suites.latency.prompts import chat_counter, filled, fim_prompt, own_code
+from qcmatrix.suites.latency.record import Record
 from qcmatrix.suites.latency.scale import SIZE_VARIABLE, Shape, scaled_why
+from qcmatrix.suites.latency.seed_shape import against_entry
+from qcmatrix.suites.latency.spread import QUANTILES
+from qcmatrix.suites.runner import run_check
+from tests.suites.scripted import Script, served
 
 SHAPE = Shape(tokens_in=100, tokens_out=3, requests=5, warm_up=1)
-
-
-class Script(msgspec.Struct):
-    """What the server does; changed by a test as it goes."""
-
-    before_first: Callable[[int], float] = lambda _: 0.0
-    """Seconds, by the number of the request."""
-    between: float = 0.0
-    breaks_after: int | None = None
-    """It closes the connection behind so many events."""
-    status: int = 200
-    requests: int = 0
-    hung_up: int = 0
-
-
-@contextlib.contextmanager
-def served(script: Script) -> Iterator[str]:
-    class Handler(BaseHTTPRequestHandler):
-        def log_message(self, *_: Any) -> None:
-            pass
-
-        def do_POST(self) -> None:
-            body = json.loads(self.rfile.read(int(self.headers["content-length"])))
-            if self.path == "/tokenize":
-                text = body.get("prompt") or body["messages"][-1]["content"]
-                self._send(200, "application/json", json.dumps({"tokens": [0] * len(text)}).encode())
-                return
-            number, script.requests = script.requests, script.requests + 1
-            if script.status != 200:
-                self._send(script.status, "application/json", b'{"error": {"message": "no"}}')
-                return
-            try:
-                self._stream(number, body)
-            except (BrokenPipeError, ConnectionResetError):
-                script.hung_up += 1
-
-        def _stream(self, number: int, body: dict[str, Any]) -> None:
-            self._head(200, "text/event-stream")
-            prompt = len(body["messages"][-1]["content"])
-            time.sleep(script.before_first(number))
-            for place in range(body["max_tokens"]):
-                if script.breaks_after == place:
-                    return
-                self._event({"choices": [{"delta": {"content": "x"}, "finish_reason": None}]})
-                time.sleep(script.between)
-            self._event({"choices": [{"delta": {}, "finish_reason": "length"}]})
-            self._event({"choices": [], "usage": {"prompt_tokens": prompt, "completion_tokens": body["max_tokens"]}})
-            self.wfile.write(b"data: [DONE]\n\n")
-
-        def _event(self, chunk: Any) -> None:
-            self.wfile.write(b"data: " + json.dumps(chunk).encode() + b"\n\n")
-
-        def _head(self, status: int, kind: str) -> None:
-            self.send_response(status)
-            self.send_header("content-type", kind)
-            self.end_headers()
-
-        def _send(self, status: int, kind: str, data: bytes) -> None:
-            self._head(status, kind)
-            self.wfile.write(data)
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_address[1]}"
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
 
 
 def budget(metric: str, most: float) -> Budget:
@@ -254,3 +186,59 @@ def test_code_to_complete_and_to_write() -> None:
 def test_which_size(monkeypatch: pytest.MonkeyPatch, asked: str, subject: Subject, small: bool) -> None:
     monkeypatch.setenv(SIZE_VARIABLE, asked)
     assert bool(scaled_why(subject)) is small
+
+
+def full_size(check: tuple[Check, ...], root: str) -> tuple[State, str, dict[str, object]]:
+    """State, what was observed and the figures of a check, as on a card that is known."""
+    wire = Wire(root)
+    subject = Subject(
+        root=root,
+        model="m",
+        max_model_len=300_000,
+        entry=entry(),
+        gpu="H200",
+        has=frozenset({Need.TOOLS, Need.FORCING}),
+    )
+    outcome = run_check(check[0], Mode.ONCE, subject, wire)
+    wire.close()
+    return outcome.state, f"{outcome.observed}{outcome.reason}", outcome.figures
+
+
+@pytest.mark.parametrize(
+    ("cpu_of", "state"),
+    [
+        (lambda size: 1e-5 * size, State.PASS),
+        (lambda size: 1e-9 * size * size, State.FAIL),
+    ],
+)
+def test_cpu_that_grows_with_the_square_of_an_argument(cpu_of: Callable[[int], float], state: State) -> None:
+    with served(Script(cpu_of=cpu_of)) as root:
+        found, observed, figures = full_size(long_argument, root)
+    assert found is state, observed
+    assert [each["bytes"] for each in figures["sizes"]] == pytest.approx([1_000, 20_000, 200_000], rel=0.01)  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(("beside_long", "state"), [(0.4, State.FAIL), (0.0, State.PASS)])
+def test_autocomplete_beside_a_prefill(beside_long: float, state: State, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Fewer requests than a 95th percentile takes: the delays of a script are not drawn from anything.
+    monkeypatch.setitem(QUANTILES, "p95", (0.95, 16))
+    monkeypatch.setattr(autocomplete, "FULL", Shape(tokens_in=100, tokens_out=4, requests=16, warm_up=1))
+    monkeypatch.setattr(autocomplete, "PREFILL", Shape(tokens_in=131_000, tokens_out=1, requests=16, concurrency=8))
+    with served(Script(between=0.05, long_takes=0.5, beside_long=beside_long or 0.05)) as root:
+        found, observed, figures = full_size(autocomplete.interference, root)
+    assert found is state, figures
+    assert ("rerun" in figures) == ("times (95 %" in observed) == (state is State.FAIL)
+
+
+def test_the_recipes_figures_stand_beside_ours() -> None:
+    theirs = Measured(ttft_median_ms=6935.71, tpot_median_ms=67.23, output_tokens_per_second=131.88)
+    measured_entry = msgspec.structs.replace(entry(), measured=theirs)
+    bench = Bench(Subject(root="", model="m", entry=measured_entry, gpu="H200"), Wire("http://127.0.0.1:1"), Mode.ONCE)
+    record = Record(status=200, outputs=(1.0, 2.0), output_tokens=11)
+    against_entry(bench, Run(records=(record,) * 4, seconds=4.0))
+    assert {name: each["here"] for name, each in bench.figures["against_entry"].items()} == {
+        "ttft_median_ms": 1000.0,
+        "tpot_median_ms": 100.0,
+        "output_tokens_per_second": 11.0,
+    }
+    assert bench.figures["against_entry"]["ttft_median_ms"]["ratio"] == pytest.approx(0.1442)

@@ -1,4 +1,4 @@
-"""Accuracy: what counts as worse than the reference, and EvalPlus itself on hand-made problems where it is installed."""
+"""Accuracy: what is worse than the reference, and EvalPlus itself on hand-made problems where it is installed."""
 
 from __future__ import annotations
 

@@ -77,8 +77,8 @@ def yarn(bench: Bench) -> None:
     The rotary embedding that the engine really made, by its own print of the model: a YaRN class, over the original
     length and the base that were asked for, neither of them null. The print is in the log with
     ``VLLM_LOG_MODEL_INSPECTION=1``, or comes from ``/collective_rpc`` in development mode; ``/server_info`` tells only
-    what was asked. Releases have started with the scaling ignored, or with ``rope_theta`` lost, and served garbage
-    with every status 200. Not covered: the factor, which the print does not hold.
+    what was asked. A scaling that is ignored, or that lost its base, answers short prompts well and long ones with
+    garbage, all with status 200. Not covered: the factor, which the print does not hold.
     """
     asked = entry_of(bench)
     if asked.rope is None or asked.rope.rope_type != "yarn":

@@ -102,7 +102,9 @@ def _readings(path: Path) -> dict[str, Any]:
         if not values:
             continue
         if name == "attention_backend":
-            found[name] = values[0]
+            # The same words also tell the backend of the experts, and of the all-to-all between them.
+            named = [value for value in values if "MoE" not in value and "EP" not in value]
+            found |= {name: named[0]} if named else {}
         else:
             least = min(float(value) for value in values)
             found[name] = least if name == "concurrency" else int(least)

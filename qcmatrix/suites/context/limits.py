@@ -15,7 +15,8 @@ __all__: list[str] = []
 _PROFILES = ("chat-api", "long-256k", "long-1m")
 _TOKENIZE = "https://docs.vllm.ai/en/v0.33.0/serving/openai_compatible_server/"
 _PARAMS = "https://github.com/vllm-project/vllm/blob/v0.32.0/vllm/renderers/params.py"
-_MAX_TOKENS = "https://github.com/vllm-project/vllm/pull/36789"
+_UPPER_BOUND = "https://github.com/vllm-project/vllm/issues/42474"
+_CLAMPED = "https://github.com/vllm-project/vllm/pull/57035"
 _ROUTES: Mapping[str, Mapping[str, Any]] = {
     "chat": {"title": "chat", "chat": True},
     "completions": {"title": "completions", "chat": False},
@@ -74,7 +75,7 @@ def rejects(bench: Bench, route: Mapping[str, Any]) -> None:
     tier=Tier.LONG,
     core=False,
     tokens=1024,
-    sources=(_PARAMS, _MAX_TOKENS),
+    sources=(_PARAMS, _UPPER_BOUND),
     variants=_ROUTES,
 )
 def rejects_full(bench: Bench, route: Mapping[str, Any]) -> None:
@@ -96,7 +97,7 @@ def rejects_full(bench: Bench, route: Mapping[str, Any]) -> None:
     tier=Tier.LONG,
     modes=ONCE,
     tokens=1024,
-    sources=(_PARAMS,),
+    sources=(_PARAMS, _UPPER_BOUND, _CLAMPED),
     variants=_DEAR_ROUTES,
 )
 def output_over(bench: Bench, route: Mapping[str, Any]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import random
+import time
 import uuid
 from collections.abc import Iterator
 
@@ -110,7 +111,9 @@ def interference(bench: Bench) -> None:
     )
     if scaled_why(bench.subject) or first is None or first.low <= RATIO_MOST:
         return
-    second = _ratio(asked(loaded=True), asked(loaded=False), "p95")
+    _settled(bench)  # the last long prompt was given up: what it leaves would slow the other side of the ratio
+    again = asked(loaded=False)
+    second = _ratio(asked(loaded=True), again, "p95")
     bench.figures["rerun"] = {"ratio_p95": _told(second)}
     if second is not None and second.low > RATIO_MOST:
         raise Wrong(
@@ -156,6 +159,17 @@ def _prefills(bench: Bench, prompt: str) -> Iterator[Ask]:
         # A new first word: where the server knows no salt, the cache still has none of it.
         messages = [{"role": "user", "content": f"{uuid.uuid4().hex} {prompt}"}]
         yield Ask(path=CHAT, body={**fields, "messages": messages})
+
+
+def _settled(bench: Bench, most: float = 30.0) -> None:
+    """Wait until nothing runs on the server, ``most`` seconds; a second where it does not tell."""
+    kept = len(bench.exchanges)
+    until = time.monotonic() + most
+    while (running := bench.metric("vllm:num_requests_running")) and time.monotonic() < until:
+        time.sleep(0.2)
+    del bench.exchanges[kept:]
+    if running is None:
+        time.sleep(1.0)
 
 
 def _ratio(loaded: Run, alone: Run, name: str) -> Quantile | None:

@@ -46,14 +46,14 @@ def scaled_why(subject: Subject) -> str:
     return "" if subject.gpu is not None else "the card is not known"
 
 
-def fitting(subject: Subject, full: Shape, scaled: Shape) -> Shape:
-    """The shape for the server.
+def fitting(subject: Subject, full: Shape, scaled: Shape, *, spare: int = 0) -> Shape:
+    """The shape for the server; ``spare``: tokens that the chat template and the tools take besides.
 
     Raises:
         NotApplicable: it does not fit into the context that the server has.
     """
     shape = scaled if scaled_why(subject) else full
-    need = shape.tokens_in + shape.tokens_out
+    need = shape.tokens_in + shape.tokens_out + spare
     if subject.max_model_len is not None and need > subject.max_model_len:
         raise NotApplicable(f"needs {need} tokens of context, the server has {subject.max_model_len}")
     return shape

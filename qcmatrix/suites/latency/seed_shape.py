@@ -55,7 +55,7 @@ def seed_shape(bench: Bench) -> None:
         shape,
         make,
         Form(tokens_in=prompt.tokens, tokens_out=shape.tokens_out),
-        then=lambda run: _against_entry(bench, run),
+        then=lambda run: against_entry(bench, run),
     )
 
 
@@ -93,7 +93,8 @@ def bench_serve_agrees(bench: Bench) -> None:
         raise Wrong(f"{tokens} output tokens (ignore_eos)", f"{told.get('total_output_tokens')}")
 
 
-def _against_entry(bench: Bench, run: Run) -> None:
+def against_entry(bench: Bench, run: Run) -> None:
+    """Put the figures of ``run`` beside those that the entry's source measured, where it did."""
     measured = getattr(bench.subject.entry, "measured", None)
     if measured is None or scaled_why(bench.subject):
         return

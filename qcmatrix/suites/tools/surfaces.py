@@ -8,7 +8,7 @@ from typing import Any
 from qcmatrix.exchange.sse import Event
 from qcmatrix.suites.bench import Bench
 from qcmatrix.suites.declare import Need, NotApplicable, Wrong, check
-from qcmatrix.suites.tools.offered import arguments_of, upstream, written
+from qcmatrix.suites.tools.offered import CORE, arguments_of, upstream, written
 
 __all__ = ["anthropic_messages", "openai_responses"]
 
@@ -22,7 +22,7 @@ _PATH = {"type": "object", "properties": {"path": {"type": "string"}}, "required
 @check(
     "TC-49.messages",
     suite="tools",
-    profiles=("anthropic-api",),
+    profiles=CORE,
     core=False,
     needs=(Need.TOOLS,),
     sources=(*upstream(55495), "https://platform.claude.com/docs/en/agents-and-tools/tool-use/handle-tool-calls"),
@@ -98,7 +98,7 @@ def _message_streamed(bench: Bench, body: dict[str, Any]) -> tuple[list[dict[str
 @check(
     "TC-49.responses",
     suite="tools",
-    profiles=("responses-api",),
+    profiles=CORE,
     core=False,
     needs=(Need.TOOLS, Need.FORCING),
     releases=("0.27.0", None),

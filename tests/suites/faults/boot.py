@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import atexit
 import datetime
+import hashlib
 import json
+import shutil
 import tempfile
 from collections.abc import Callable
+from functools import lru_cache
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -45,6 +49,13 @@ def an_entry(command: str, *, vllm: str = "0.32.0", fleet: str = "cpu", **more: 
     )
 
 
+@lru_cache(maxsize=1)
+def _folder() -> Path:
+    folder = Path(tempfile.mkdtemp(prefix="qcmatrix-proof-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
+
+
 def known_as(
     command: str | None = None,
     *,
@@ -57,7 +68,7 @@ def known_as(
 
     def known(subject: Subject) -> Subject:
         entry = subject.entry if command is None else an_entry(command, **more)
-        path = Path(tempfile.mkdtemp(prefix="qcmatrix-proof-")) / "server.log"
+        path = _folder() / f"{hashlib.sha256(log.encode()).hexdigest()[:16]}.log"
         path.write_text(log, encoding="utf-8")
         server = SimpleNamespace(
             root=subject.root, log=path, boot_seconds=boot_seconds, measured=measured or {}, env={}, argv=()
