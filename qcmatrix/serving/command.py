@@ -169,6 +169,10 @@ def environment(
     env |= words.env
     if words.model == TINY:
         env.setdefault("HF_HUB_OFFLINE", "1")  # nothing of it is on the hub
+        # Otherwise each server pins its threads to the same first cores, and two of them starve each other.
+        env.setdefault("VLLM_CPU_OMP_THREADS_BIND", "nobind")
+    # The log then shows the layers as they were made: whether YaRN is really in effect is seen nowhere else (0.14 on).
+    env.setdefault("VLLM_LOG_MODEL_INSPECTION", "1")
     if python is not None:
         # What is built at run time calls ninja and the like, which are installed beside the interpreter.
         env["PATH"] = os.pathsep.join(part for part in (str(python.parent), env.get("PATH", "")) if part)

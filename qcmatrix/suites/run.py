@@ -19,7 +19,7 @@ from qcmatrix.errors import UserError
 from qcmatrix.exchange.wire import Wire
 from qcmatrix.launch.secrets import redact_argv, secret_values
 from qcmatrix.launch.shell import split_shell
-from qcmatrix.matrix.entries import Entry, ExpectedFailure
+from qcmatrix.matrix.entries import CPU, Entry, ExpectedFailure
 from qcmatrix.results.schema import BootResult, CaseResult, Host, ResultEntry, State, Suite
 from qcmatrix.results.store import Journal, read_results, recover
 from qcmatrix.suites.bench import Subject
@@ -161,6 +161,7 @@ class EntryRun:
                 any_release=options.any_release,
                 directory=self._logs,
                 progress=self.run.say,
+                patience=_patience(self.entry),
             )
         except BootFailed as failed:
             rule = f" [{failed.rule}]" if failed.rule else ""
@@ -360,6 +361,13 @@ class EntryRun:
         return (*own, *secret_values(split_shell(self.entry.command).argv))
 
 
+def _patience(entry: Entry) -> Any:
+    """On a CPU the engine takes the cores that ``/health`` is answered with."""
+    from qcmatrix.serving.watch import Patience
+
+    return Patience(boot=entry.boot_seconds or 3600.0, hung=60.0) if entry.fleet == CPU else None
+
+
 def catalogue_digest() -> str:
     """Changes with what is asked: ids, modes and pages of all checks."""
     told = [[check.id, list(check.modes), check.core, check.page] for check in all_checks()]
@@ -396,7 +404,7 @@ def _asked(entry: Entry) -> ResultEntry:
 
 def _host(entry: Entry) -> Host:
     system = f"{platform.system().lower()}-{platform.machine()}"
-    if entry.fleet == "cpu":
+    if entry.fleet == CPU:
         return Host(platform=system)
     from qcmatrix.serving.hardware import this_machine
 

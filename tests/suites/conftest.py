@@ -24,9 +24,10 @@ def tiny_entry() -> Entry:
 @pytest.fixture(scope="session")
 def tiny_subject(tiny_entry: Entry, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Subject]:
     """The server of the entry ``tiny-cpu``."""
-    from qcmatrix.serving.server import start_server
+    from qcmatrix.serving.server import Patience, start_server
 
-    server = start_server(tiny_entry, directory=tmp_path_factory.mktemp("server"))
+    patience = Patience(boot=900.0, hung=120.0)
+    server = start_server(tiny_entry, directory=tmp_path_factory.mktemp("server"), patience=patience)
     wire = Wire(server.root, api_key=server.api_key)
     try:
         yield subject_of(tiny_entry, server, wire)

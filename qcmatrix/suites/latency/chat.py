@@ -128,7 +128,7 @@ def saturation(bench: Bench) -> None:
         )
         return share >= GOOD_SHARE
 
-    rate, most = (1.0, 2.0) if small else (0.5, FASTEST)
+    rate, most = (2.0, 4.0) if small else (0.5, FASTEST)
     low, high = 0.0, 0.0
     while rate <= most:
         if good_at(rate):

@@ -71,7 +71,7 @@ def seed_shape(bench: Bench) -> None:
     sources=("https://docs.vllm.ai/en/v0.33.0/benchmarking/cli/", _RECIPE),
 )
 def bench_serve_agrees(bench: Bench) -> None:
-    """`vllm bench serve` with the same shape: a cross-check, run only where ``QCMATRIX_VLLM_BENCH`` asks for it.
+    """vllm bench serve with the same shape: a cross-check, run only where QCMATRIX_VLLM_BENCH asks for it.
 
     ``1`` takes the vLLM that serves, where it is ours; any other value is the path of a ``vllm`` program. Its JSON goes
     into the figures beside LAT-00's. Its definitions changed between releases, so its figures are not gated.
