@@ -171,6 +171,7 @@ def environment(
         env.setdefault("HF_HUB_OFFLINE", "1")  # nothing of it is on the hub
         # Otherwise each server pins its threads to the same first cores, and two of them starve each other.
         env.setdefault("VLLM_CPU_OMP_THREADS_BIND", "nobind")
+        env.setdefault("OMP_NUM_THREADS", "1")  # two layers: more threads wait for each other
     # The log then shows the layers as they were made: whether YaRN is really in effect is seen nowhere else (0.14 on).
     env.setdefault("VLLM_LOG_MODEL_INSPECTION", "1")
     if python is not None:

@@ -32,7 +32,10 @@ def forced(text: str, release: str | None) -> dict[str, Any]:
 
     ``release`` is vLLM's version; ``None``: not known, and taken for a current one.
     """
-    more: dict[str, Any] = {"logit_bias": tag_bias(100)} if any(tag in text for tag in _TAGS) else {}
+    # A penalty changes nothing where there is no choice, and costs: on a CPU two thirds of all time (0.32.0).
+    more: dict[str, Any] = {"repetition_penalty": 1.0}
+    if any(tag in text for tag in _TAGS):
+        more["logit_bias"] = tag_bias(100)
     version = parse_version(release) if release is not None else _CHOICE_ESCAPED_SINCE
     if version < _STRUCTURED_OUTPUTS_SINCE:
         return {"guided_grammar": _literal(text), **more}

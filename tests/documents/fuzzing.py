@@ -115,7 +115,7 @@ _KEYED = re.compile(r"(\s*(?:- )?)([\w.\"'-]+\s*[:=]\s*|- |\s)(.*)", re.DOTALL)
 
 
 LONGEST = 6_000
-"""Characters of an input; how time grows with length is asked by ``--scale``."""
+"""Characters of an input."""
 
 
 class Slow(Exception):

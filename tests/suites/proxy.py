@@ -15,6 +15,8 @@ from typing import Any
 import httpx
 import msgspec
 
+from qcmatrix.suites.forcing import forced
+
 Body = dict[str, Any]
 
 
@@ -161,6 +163,6 @@ def says(text: str | Callable[[Body], str | None]) -> Callable[[str, Body], Body
         told = text(body) if callable(text) else text
         if told is None:
             return body
-        return {**body, "structured_outputs": {"choice": [told]}}
+        return {**body, **forced(told, None)}
 
     return request

@@ -25,6 +25,8 @@ REFERENCES: dict[str, dict[str, float]] = {
 """Pass@1 by checkpoint, as its recipe gives it (https://docs.vllm.ai/projects/recipes/en/latest/Qwen/Qwen3-Coder-480B-A35B.html)."""
 
 _AT_ONCE = 16
+_ANSWER_SECONDS = 600.0
+"""A whole answer comes without a sign of life before its end."""
 _LOCK = threading.Lock()
 _last: dict[Dataset, tuple[tuple[Any, ...], Scores]] = {}
 """Per data set the scores got last, and of which server: two checks read one run."""
@@ -166,6 +168,7 @@ def _answer(bench: Bench, asked: Asked) -> str:
         max_tokens=asked.max_tokens,
         temperature=asked.temperature,
         top_p=asked.top_p,
+        timeout=_ANSWER_SECONDS,
     )
     bench.expect_ok(answer)
     return answer.content

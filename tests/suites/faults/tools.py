@@ -172,7 +172,10 @@ def _closed(call: dict[str, Any]) -> str:
 
 REPLIES = (
     Proof(checks=("TC-01.single",), fault=changed("calls that end with stop", _end(tool_calls="stop"))),
-    Proof(checks=("TC-02.*e*",), fault=changed("a tag in the text", _prose(lambda text: text + "\n<tool_call>"))),
+    Proof(
+        checks=("TC-02.preamble", "TC-02.no-newline", "TC-02.less-than"),
+        fault=changed("a tag in the text", _prose(lambda text: text + "\n<tool_call>")),
+    ),
     Proof(
         checks=("TC-03.three", "TC-03.no-*", "TC-04.*", "TC-20.no-opener", "TC-21.*", "TC-22.*", "TC-46.forced"),
         fault=changed("the last call is lost", _lose_last),
@@ -209,7 +212,10 @@ REPLIES = (
         checks=("TC-19.function-end", "TC-19.parameter-end", "TC-19.whole-call"),
         fault=changed("arguments break off", on_calls(arguments=lambda call: call["arguments"][:-1])),
     ),
-    Proof(checks=("TC-24.words", "TC-24.function-tag"), fault=changed("tags in prose are lost", _prose(_without_tags))),
+    Proof(
+        checks=("TC-24.words", "TC-24.function-tag", "TC-24.no-tools"),
+        fault=changed("tags in prose are lost", _prose(_without_tags)),
+    ),
     Proof(
         checks=("TC-25.think", "TC-25.ends-in-opener"),
         fault=changed("the last letter is held back", _prose(lambda text: text[:-1])),

@@ -58,6 +58,10 @@ def helps(checks: tuple[str, ...], name: str, says: Says, **fields: Any) -> Proo
     return Proof(checks=checks, fault=Fault(name=name, request=model(says, **fields)), helps=True)
 
 
+def _about_the_tag(_: Body, told: Told) -> None:
+    told["content"] = "It is `<tool_call>`."
+
+
 def _finish_length(body: Body, told: Told) -> None:
     if any("404" in str(message["content"]) for message in body["messages"]):
         told["finish"] = "length"
@@ -97,7 +101,11 @@ def _sentence(_: Body, prompt: Prompt | None) -> str:
 PROOFS: tuple[Proof, ...] = (
     helps(DUE, "a model that does what is due", right),
     helps(("TC-02.behaviour",), "a model that says a sentence first", _sentence),
-    helps(("TC-24.behaviour",), "a server that leaves prose alone", _as("It is `<tool_call>`."), tool_choice="none"),
+    Proof(
+        checks=("TC-24.behaviour",),
+        fault=changed("a server that leaves prose alone", _about_the_tag, request=model(_as("It is so."))),
+        helps=True,
+    ),
     helps(("TC-32.behaviour",), "a model that calls what is required", _first_call),
     helps(("TC-33.behaviour",), "a model that keeps to the schema", _as(written("plan", PLAN))),
     helps(("TC-34.behaviour",), "a model that calls what is named", _named),
