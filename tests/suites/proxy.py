@@ -36,13 +36,17 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True):
     """Where it strikes; the query is left aside."""
 
 
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    request_queue_size = 128  # of 5, which is the default, a burst of clients loses some for seconds
+
+
 class Proxy:
     """Serves ``fault`` before the server at ``upstream`` while it is entered; ``root`` is its address."""
 
     def __init__(self, upstream: str, fault: Fault) -> None:
         self._client = httpx.Client(base_url=upstream, trust_env=False, timeout=300.0)
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self._client, fault))
-        self._server.daemon_threads = True
+        self._server = _Server(("127.0.0.1", 0), _handler(self._client, fault))
         self.root = f"http://127.0.0.1:{self._server.server_address[1]}"
 
     def __enter__(self) -> Proxy:

@@ -226,7 +226,7 @@ def test_autocomplete_beside_a_prefill(beside_long: float, state: State, monkeyp
     monkeypatch.setattr(autocomplete, "PREFILL", Shape(tokens_in=131_000, tokens_out=1, requests=16, concurrency=8))
     with served(Script(between=0.05, long_takes=0.5, beside_long=beside_long or 0.05)) as root:
         found, observed, figures = full_size(autocomplete.interference, root)
-    assert found is state, figures
+    assert found is state, (observed, figures.get("ratio_p95"), figures.get("rerun"))
     assert ("rerun" in figures) == ("times (95 %" in observed) == (state is State.FAIL)
 
 
