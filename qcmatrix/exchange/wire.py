@@ -111,8 +111,8 @@ class Wire:
         self.timeout = timeout
         self._keep = keep
         headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
-        # A connection per request: one that is kept may be closed by the server (uvicorn: after 5 s) just when it is used
-        # again, and that would look like a fault of the server's.
+        # A connection per request: one that is kept may be closed by the server (uvicorn: after 5 s) just when it is
+        # used again, and that would look like a fault of the server's.
         limits = httpx.Limits(max_connections=256, max_keepalive_connections=0)
         # No proxies and no .netrc: the server that is named is the one that is asked.
         self._client = httpx.Client(

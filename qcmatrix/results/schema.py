@@ -22,7 +22,7 @@ class State(StrEnum):
     FLAKY = "flaky"
     """A rate whose interval straddles its threshold."""
     SKIP = "skip"
-    """Not asked: the hardware is not here, or nobody wanted it."""
+    """Not asked: what it needs is not here (hardware, trained weights, a context that long, YaRN)."""
     UNSUPPORTED = "unsupported"
     """The case says nothing about this server."""
     BLOCKED = "blocked"
@@ -119,9 +119,8 @@ class ProfileSummary(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     core: tuple[int, int]
     extended: tuple[int, int]
     state: Literal["supported", "partial", "fail", "unknown"]
-    """``supported``: every core case passed. ``partial``: what failed is expected to fail. ``fail``: a core case
-    failed, or the server did not start. ``unknown``: no core case was asked, or one is open (``flaky``, ``error``,
-    ``not_run``)."""
+    """``supported``: every core case was asked and passed. ``partial``: what failed is expected to fail, or a core case
+    could not be asked here. ``unknown``: no core case was asked, or one could not be judged."""
 
 
 class Result(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

