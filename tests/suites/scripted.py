@@ -72,7 +72,11 @@ def served(script: Script) -> Iterator[str]:
 
         def _stream(self, number: int, body: dict[str, Any], prompt: str, long: bool) -> None:
             self._head(200, "text/event-stream")
-            time.sleep(script.long_takes if long else script.before_first(number))
+            time.sleep(0.0 if long else script.before_first(number))
+            until = time.monotonic() + (script.long_takes if long else 0.0)
+            while time.monotonic() < until:
+                self.wfile.write(b": reading\n\n")  # a comment: a client that has gone is noticed
+                time.sleep(0.02)
             said = str((body.get("structured_outputs") or {}).get("choice", [""])[0])
             tokens = len(said) or body["max_tokens"]
             deltas = _call(said) if said else [{"content": "x"}] * tokens

@@ -224,7 +224,7 @@ def test_autocomplete_beside_a_prefill(beside_long: float, state: State, monkeyp
     monkeypatch.setitem(QUANTILES, "p95", (0.5, 16))
     monkeypatch.setattr(autocomplete, "FULL", Shape(tokens_in=100, tokens_out=2, requests=16, warm_up=1))
     monkeypatch.setattr(autocomplete, "PREFILL", Shape(tokens_in=131_000, tokens_out=1, requests=16, concurrency=8))
-    with served(Script(between=0.25, long_takes=0.5, beside_long=beside_long)) as root:
+    with served(Script(between=0.25, long_takes=60.0, beside_long=beside_long)) as root:
         found, observed, figures = full_size(autocomplete.interference, root)
     assert found is state, (observed, figures.get("ratio_p95"), figures.get("rerun"))
     if state is State.FAIL:
