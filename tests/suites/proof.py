@@ -42,7 +42,7 @@ def through(proof: Proof, check: Check, mode: Mode, subject: Subject) -> Outcome
     with Proxy(subject.root, proof.fault) as proxy:
         seen = msgspec.structs.replace(subject, root=proxy.root, has=subject.has | {Need.TRAINED})
         seen = proof.known(seen) if proof.known is not None else seen
-        wire = Wire(proxy.root, api_key=getattr(subject.server, "api_key", None), timeout=60.0)
+        wire = Wire(proxy.root, api_key=getattr(subject.server, "api_key", None), timeout=240.0)
         try:
             return run_check(check, mode, seen, wire)
         finally:

@@ -23,6 +23,7 @@ PROOFS: tuple[Proof, ...] = tuple(
     for proof in importlib.import_module(f"tests.suites.faults.{info.name}").PROOFS
 )
 Key = tuple[str, str, str]
+"""Of a proof (faults share names), a check and a mode."""
 
 
 def cells() -> list[tuple[Proof, Check, Mode]]:
@@ -74,7 +75,7 @@ def seen(request: pytest.FixtureRequest, tiny_subject: Subject) -> dict[Key, Out
 
 
 def _key(cell: tuple[Proof, Check, Mode]) -> Key:
-    return cell[0].fault.name, cell[1].id, cell[2].value
+    return f"{PROOFS.index(cell[0])} {cell[0].fault.name}", cell[1].id, cell[2].value
 
 
 @pytest.mark.probe
