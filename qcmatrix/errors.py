@@ -33,12 +33,16 @@ class ExitCode(IntEnum):
 EXIT_CODES: dict[ExitCode, str] = {
     ExitCode.OK: "answered: there is a plan, or every launch starts",
     ExitCode.FINDINGS: (
-        "answered: no plan, a launch that will not serve as asked (or cannot be judged), or a release contradicts us"
+        "answered: no plan, a launch that will not serve as asked (or cannot be judged), a check that fails, or a "
+        "release contradicts us"
     ),
     ExitCode.USAGE: "the command line is wrong",
     ExitCode.UNKNOWN_NAME: "a model, GPU, release or rule that is not in the catalogue",
     ExitCode.BAD_FILE: "a file is missing, unreadable or malformed",
-    ExitCode.ENVIRONMENT: "a vLLM release to ask cannot be installed or started: no network, no space, a broken import",
+    ExitCode.ENVIRONMENT: (
+        "a vLLM release to ask cannot be installed or started (no network, no space, a broken import), no server can be "
+        "had or reached, or a result not be written"
+    ),
     ExitCode.INTERNAL: "qcmatrix broke: a bug, please report it",
     ExitCode.INTERRUPTED: "interrupted by Ctrl-C",
 }

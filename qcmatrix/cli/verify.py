@@ -68,6 +68,8 @@ def verify_command(
         find_checks(name)
     if base_url is None:
         chosen_entries(read_matrix(matrix).entry, entries)
+    else:
+        _is_there(base_url, api_key_env, served_model)
     arguments = ["--pyargs", "qcmatrix.suites.test_suites", "-c", str(_ini()), "-p", "no:terminal"]
     arguments += ["-p", "no:cacheprovider", "--results", str(results.absolute()), "--keep-exchanges", keep_exchanges]
     arguments += [word for name in profiles for word in ("--profile", name)]
@@ -89,6 +91,23 @@ def verify_command(
     for problem in progress.problems:
         click.echo(problem, err=True)
     return _report(keeper.results(), shown, code, as_json)
+
+
+def _is_there(base_url: str, api_key_env: str | None, served_model: str | None) -> None:
+    """A server that does not answer is one message, and no run.
+
+    Raises:
+        UserError: it is not there, or cannot be asked so.
+    """
+    from qcmatrix.exchange.wire import Wire
+    from qcmatrix.suites.subject import subject_at, target_of
+
+    target = target_of(base_url, api_key_env, served_model)
+    wire = Wire(target.root, api_key=target.api_key)
+    try:
+        subject_at(target.root, wire, has_key=target.api_key is not None, model=target.model)
+    finally:
+        wire.close()
 
 
 class _Keeper:
@@ -136,6 +155,8 @@ class _Shown:
         if bad:
             self.clear()
             click.echo(step.text, err=True)
+        elif step.state == "skipped":
+            return
         elif not self._moves and (step.done % 50 == 0 or step.done == step.total):
             click.echo(line, err=True)
 
@@ -167,7 +188,7 @@ def _report(results: list[Result], shown: _Shown, code: int, as_json: bool) -> i
 def _lines(result: Result) -> Iterator[str]:
     boot = result.boot
     started = "" if boot is None else f", started in {boot.seconds:.0f} s" if boot.ok else ", did not start"
-    yield style.bold(f"{result.entry.id}: {result.entry.model}, vLLM {result.entry.vllm}{started}")
+    yield style.bold(f"{result.entry.id}: {result.entry.model or 'a server'}, vLLM {result.entry.vllm}{started}")
     if boot is not None and not boot.ok:
         yield from style.wrapped(boot.cause, first="  ", rest="    ")
     for name, profile in sorted(result.profiles.items()):
@@ -178,8 +199,9 @@ def _lines(result: Result) -> Iterator[str]:
     for case in result.cases:
         counts[case.state] = counts.get(case.state, 0) + 1
     yield "  " + ", ".join(f"{number} {state}" for state, number in sorted(counts.items()))
+    blocked = [case for case in result.cases if case.state == "blocked"]
     for case in result.cases:
-        if case.state in _SHOWN:
+        if case.state in _SHOWN and case not in blocked[1:]:  # they all have the same cause
             yield from _case_lines(case)
 
 

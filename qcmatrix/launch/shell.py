@@ -181,7 +181,7 @@ def _words(text: str, position: int, variables: Mapping[str, str]) -> tuple[list
             else:
                 if position + 1 < len(text) and text[position + 1] != "\n":
                     made.append(text[position + 1])
-                position += 2
+                position = min(position + 2, len(text))  # nothing stands behind the last one
         elif character in "'\"":
             part, position = _quoted(text, position, variables)
             made.append(part)

@@ -26,21 +26,11 @@ from qcmatrix.suites.bench import Subject
 from qcmatrix.suites.items import Case
 from qcmatrix.suites.registry import all_checks
 from qcmatrix.suites.runner import Outcome, run_check
-from qcmatrix.suites.subject import subject_at, subject_of
+from qcmatrix.suites.subject import Target, subject_at, subject_of
 
-__all__ = ["EntryRun", "Options", "Run", "Target"]
+__all__ = ["EntryRun", "Options", "Run"]
 
 Say = Callable[[str], None]
-
-
-class Target(msgspec.Struct, frozen=True, kw_only=True):
-    """A server that runs already."""
-
-    root: str
-    """Without ``/v1``."""
-    api_key: str | None = None
-    model: str | None = None
-    """The served name; ``None``: the first that it lists."""
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):
@@ -123,7 +113,7 @@ class EntryRun:
             trigger=options.trigger,
             suite=Suite(version=__version__, catalogue_sha256=catalogue_digest()),
             host=_host(entry),
-            entry=_asked(entry),
+            entry=_asked(entry) if options.target is None else _somebodys(entry),
             planned=[_planned(case) for case in cases],
             secrets=self._secrets(),
             keep_all=options.keep_all,
@@ -336,7 +326,7 @@ class EntryRun:
         assert self._subject is not None  # noqa: S101
         from qcmatrix.serving.installation import packages_of
 
-        asked = _asked(self.entry)
+        asked = _asked(self.entry) if self.run.options.target is None else _somebodys(self.entry)
         server = self._server
         return msgspec.structs.replace(
             asked,
@@ -415,6 +405,11 @@ def _asked(entry: Entry) -> ResultEntry:
         env=dict(word.split("=", 1) for word in masked),
         image=entry.image,
     )
+
+
+def _somebodys(entry: Entry) -> ResultEntry:
+    """A server that runs already: how it was started is not known."""
+    return ResultEntry(id=entry.id, model="", fleet="", vllm="", argv=(), env={})
 
 
 def _host(entry: Entry) -> Host:

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import datetime
-import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NoReturn
 
 import pytest
 
-from qcmatrix.errors import FileProblem, RequestError, UserError
+from qcmatrix.errors import FileProblem, UserError
 from qcmatrix.matrix.entries import CPU, Entry, Expectation, Matrix, read_matrix
 from qcmatrix.results.junit import junit_properties
 from qcmatrix.results.schema import CaseResult, State
 from qcmatrix.suites.items import Case, cases_of, chosen_entries
-from qcmatrix.suites.run import Options, Run, Target
+from qcmatrix.suites.run import Options, Run
+from qcmatrix.suites.subject import target_of
 
 __all__ = ["EXTERNAL", "Session"]
 
@@ -65,7 +65,9 @@ class Session:
             trigger=config.getoption("--trigger"),
             today=datetime.datetime.now(datetime.UTC).date(),
             expected_failures=matrix.expected_failure,
-            target=None if url is None else _target(config, url),
+            target=None
+            if url is None
+            else target_of(url, config.getoption("--api-key-env"), config.getoption("--served-model")),
         )
         cases = [case for entry in entries for case in cases_of(entry, wanted)]
         return cls(cases, Run(options))
@@ -167,17 +169,6 @@ def _external(url: str) -> Entry:
         read=datetime.datetime.now(datetime.UTC).date(),
         profiles=(),
     )
-
-
-def _target(config: pytest.Config, url: str) -> Target:
-    if not url.startswith(("http://", "https://")):
-        raise RequestError(f"--base-url {url!r} is no address", "write it as http://host:8000/v1")
-    name = config.getoption("--api-key-env")
-    key = os.environ.get(name) if name else None
-    if name and not key:
-        raise RequestError(f"--api-key-env: the variable {name} is not set")
-    root = url.rstrip("/").removesuffix("/v1")
-    return Target(root=root, api_key=key, model=config.getoption("--served-model"))
 
 
 def _cannot_serve(entry: Entry, options: Options) -> str:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
+
+import msgspec
 
 from qcmatrix.catalogue.fleets import parse_fleet
 from qcmatrix.catalogue.releases import load_release
-from qcmatrix.errors import ExitCode, UserError
+from qcmatrix.errors import ExitCode, RequestError, UserError
 from qcmatrix.exchange.wire import Wire, WireError
 from qcmatrix.launch.parse import parse
 from qcmatrix.launch.shell import split_shell
@@ -14,13 +17,37 @@ from qcmatrix.matrix.entries import CPU, Entry
 from qcmatrix.suites.bench import Subject
 from qcmatrix.suites.declare import Need
 
-__all__ = ["NoServer", "subject_at", "subject_of"]
+__all__ = ["NoServer", "Target", "subject_at", "subject_of", "target_of"]
 
 
 class NoServer(UserError):
     """There is no vLLM at the address, or it cannot be asked."""
 
     exit_code = ExitCode.ENVIRONMENT
+
+
+class Target(msgspec.Struct, frozen=True, kw_only=True):
+    """A server that runs already."""
+
+    root: str
+    """Without ``/v1``."""
+    api_key: str | None = None
+    model: str | None = None
+    """The served name; ``None``: the first that it lists."""
+
+
+def target_of(url: str, api_key_env: str | None, model: str | None) -> Target:
+    """The server at ``url`` (with ``/v1`` or without), its key in the variable ``api_key_env``.
+
+    Raises:
+        RequestError: that is no address, or the variable is not set.
+    """
+    if not url.startswith(("http://", "https://")):
+        raise RequestError(f"--base-url {url!r} is no address", "write it as http://host:8000/v1")
+    key = os.environ.get(api_key_env) if api_key_env else None
+    if api_key_env and not key:
+        raise RequestError(f"--api-key-env: the variable {api_key_env} is not set")
+    return Target(root=url.rstrip("/").removesuffix("/v1"), api_key=key, model=model)
 
 
 def subject_of(entry: Entry, server: Any, wire: Wire) -> Subject:

@@ -79,3 +79,8 @@ def test_words_are_those_of_shlex(text: str) -> None:
     except ValueError:
         return  # a quote that does not end, or a backslash at the end
     assert [word.text for word in words_of(text) if word is not None] == expected
+
+
+def test_a_backslash_at_the_very_end_stays_inside_of_the_text() -> None:
+    text = "vllm serve m --x\\"
+    assert split_shell(text).spans[-1].stop == len(text)
