@@ -40,8 +40,8 @@ EXIT_CODES: dict[ExitCode, str] = {
     ExitCode.UNKNOWN_NAME: "a model, GPU, release or rule that is not in the catalogue",
     ExitCode.BAD_FILE: "a file is missing, unreadable or malformed",
     ExitCode.ENVIRONMENT: (
-        "a vLLM release to ask cannot be installed or started (no network, no space, a broken import), no server can be "
-        "had or reached, or a result not be written"
+        "a vLLM release to ask cannot be installed or started (no network, no space, a broken import), no server can "
+        "be had or reached, or a result not be written"
     ),
     ExitCode.INTERNAL: "qcmatrix broke: a bug, please report it",
     ExitCode.INTERRUPTED: "interrupted by Ctrl-C",
