@@ -5,6 +5,7 @@ Loaded in every pytest of an environment that has qcmatrix: nothing heavy is imp
 
 from __future__ import annotations
 
+import re
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,6 +21,7 @@ __all__ = ["session_of"]
 _SESSION: pytest.StashKey[Session] = pytest.StashKey()
 _PROBLEM: pytest.StashKey[str] = pytest.StashKey()
 _RESULTS = "reports/runs"
+_ENTRY_IN_ID = re.compile(r"::test_check\[([a-z0-9.-]+)-[A-Z]+-\d")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -76,13 +78,10 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.config.stash[_PROBLEM] = str(error)
         metafunc.parametrize("suite_case", [])
         return
-    parallel = metafunc.config.pluginmanager.hasplugin("xdist")
     parameters = []
     for case in session.cases:
         marks = [getattr(pytest.mark, name) for name in marks_of(case.entry)]
         marks.append(pytest.mark.suite("boot" if case.check is None else case.check.suite))
-        if parallel:
-            marks.append(pytest.mark.xdist_group(case.entry.id))
         parameters.append(pytest.param(case, id=case.id, marks=marks))
     metafunc.parametrize("suite_case", parameters)
 
@@ -92,6 +91,24 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     own = [item for item in items if _case(item) is not None]
     if own and len(own) != len(items):
         items[:] = [item for item in items if _case(item) is None] + own
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """With ``--dist loadgroup`` one worker has all items of an entry, and its server.
+
+    By the ids of the items: xdist 3.8 marks groups in a way that pytest 9.2 does not see.
+    """
+    if config.getoption("dist") != "loadgroup":
+        return None
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByEntry(LoadScopeScheduling):  # type: ignore[misc]  # xdist may not be installed
+        def _split_scope(self, nodeid: str) -> str:
+            found = _ENTRY_IN_ID.search(nodeid)
+            return found[1] if found else nodeid
+
+    return ByEntry(config, log)
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:

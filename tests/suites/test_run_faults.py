@@ -23,10 +23,10 @@ from qcmatrix.results.store import recover
 
 FAKE = Path(__file__).parents[1] / "serving" / "fake_server.py"
 OURS = "QCMATRIX_TEST"
-MATRIX = """
-schema = "qcmatrix.matrix/1"
+HEAD = 'schema = "qcmatrix.matrix/1"\n'
+ENTRY = """
 [[entry]]
-id = "fake"
+id = "{name}"
 fleet = "cpu"
 vllm = "0.32.0"
 command = "FAKE={fault} vllm serve fake-model --served-model-name fake --enable-auto-tool-choice"
@@ -41,10 +41,11 @@ profiles = ["API-01", "TC-01", "TC-05"]
 class Started:
     """pytest on the fake entry, in a process of its own."""
 
-    def __init__(self, place: Path, fault: str, *words: str) -> None:
+    def __init__(self, place: Path, fault: str, *words: str, names: tuple[str, ...] = ("fake",)) -> None:
         self.place = place
         self.mark = uuid.uuid4().hex
-        (place / "matrix.toml").write_text(MATRIX.format(fault=fault), encoding="utf-8")
+        matrix = HEAD + "".join(ENTRY.format(name=name, fault=fault) for name in names)
+        (place / "matrix.toml").write_text(matrix, encoding="utf-8")
         command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-rfs", "--rootdir", str(place)]
         command += ["--pyargs", "qcmatrix.suites", "--matrix", "matrix.toml", "--results", "runs"]
         command += ["--vllm-python", str(place / "venv"), *words]
@@ -106,8 +107,8 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Started]]:
         (programs / name).chmod(0o755)
     running: list[Started] = []
 
-    def started(fault: str, *words: str) -> Started:
-        running.append(Started(tmp_path, fault, *words))
+    def started(fault: str, *words: str, **more: tuple[str, ...]) -> Started:
+        running.append(Started(tmp_path, fault, *words, **more))
         return running[-1]
 
     yield started
@@ -190,3 +191,15 @@ def test_a_run_that_is_killed_leaves_what_it_had_and_nothing_else(start: Callabl
     result = run.result()
     assert result.ended == ""
     assert {case.state for case in result.cases if case.id == "TC-01.single"} == {State.NOT_RUN}
+
+
+def test_workers_of_xdist_have_an_entry_each(start: Callable[..., Started]) -> None:
+    run = start("dies-when-asked", "-n", "2", "--dist", "loadgroup", "-v", "--profile", "API-01", names=("one", "two"))
+    out = run.wait()
+    by_entry = {
+        name: {line[:5] for line in out.splitlines() if f"test_check[{name}-" in line and line.startswith("[gw")}
+        for name in ("one", "two")
+    }
+    assert sorted(len(workers) for workers in by_entry.values()) == [1, 1], out
+    assert by_entry["one"] != by_entry["two"]
+    assert len(list(run.place.glob("runs/one/*.json"))) == 1, "one start per entry"
