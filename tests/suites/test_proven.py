@@ -27,7 +27,7 @@ Key = tuple[str, str, str]
 
 
 def cells() -> list[tuple[Proof, Check, Mode]]:
-    """All that could be shown, or of each check one fault and one help: the rest is asked with QCMATRIX_PROOFS=all."""
+    """Of each check one fault that it must see; with QCMATRIX_PROOFS=all every fault, and what helps it to pass."""
     found = [
         (proof, check, mode)
         for proof in PROOFS
@@ -37,9 +37,10 @@ def cells() -> list[tuple[Proof, Check, Mode]]:
     ]
     if os.environ.get("QCMATRIX_PROOFS") == "all":
         return found
-    first: dict[tuple[str, bool], tuple[Proof, Check, Mode]] = {}
+    first: dict[str, tuple[Proof, Check, Mode]] = {}
     for proof, check, mode in found:
-        first.setdefault((check.id, proof.helps), (proof, check, mode))
+        if not proof.helps:
+            first.setdefault(check.id, (proof, check, mode))
     return list(first.values())
 
 
