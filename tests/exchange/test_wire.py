@@ -16,6 +16,17 @@ from qcmatrix.exchange.wire import Exchange, Wire, WireError
 HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
 
 
+def take_request(connection: socket.socket) -> None:
+    """Take the whole request: to close a socket on bytes that were never read resets the connection."""
+    with connection.makefile("rb") as taken:
+        length = 0
+        while (line := taken.readline()) not in (b"\r\n", b""):
+            name, _, value = line.partition(b":")
+            if name.lower() == b"content-length":
+                length = int(value)
+        taken.read(length)
+
+
 @contextmanager
 def serving(*pieces: bytes, hold: bool = False) -> Iterator[str]:
     """One reply, byte for byte; then the connection closes, or is held open in silence."""
@@ -25,7 +36,7 @@ def serving(*pieces: bytes, hold: bool = False) -> Iterator[str]:
     def serve() -> None:
         connection, _ = listener.accept()
         with connection:
-            connection.recv(65536)
+            take_request(connection)
             for piece in pieces:
                 connection.sendall(piece)
             if hold:
