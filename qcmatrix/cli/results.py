@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -14,11 +16,13 @@ from qcmatrix.cli.options import json_option
 from qcmatrix.errors import CatalogueError, ExitCode, FileProblem, RequestError
 from qcmatrix.results.compare import Comparison, compare
 from qcmatrix.results.listing import ResultsAnswer, RunAnswer, run_answer, stands_for
+from qcmatrix.results.regressions import Move, move_text, moves_of
 from qcmatrix.results.schema import Result, State
 from qcmatrix.results.store import StoreProblem, read_results, recover
 
 _DEFAULT = Path("reports/runs")
 _COLOURS = {"supported": "green", "partial": "yellow", "fail": "red", "unknown": "yellow"}
+_MOVE_COLOURS = {"fail": "red", "regressed": "yellow", "improved": "green"}
 _WORSE = frozenset({State.FAIL, State.BLOCKED, State.ERROR, State.FLAKY, State.NOT_RUN})
 
 
@@ -32,17 +36,30 @@ _WORSE = frozenset({State.FAIL, State.BLOCKED, State.ERROR, State.FLAKY, State.N
     metavar="A B",
     help="What is otherwise in B: each ENTRY (its newest run), ENTRY@RELEASE, ENTRY@START, or the start of a run's id.",
 )
+@click.option(
+    "--regressions",
+    is_flag=True,
+    help="Hold the latency of each entry's newest run against its earlier runs; exit code 1 where it is slower for the "
+    "second time running.",
+)
 @click.option("--cases", is_flag=True, help="Print measured starts as cases for `qcmatrix accuracy`, a line each.")
 @json_option()
 def results_command(
-    directory: Path, patterns: tuple[str, ...], pair: tuple[str, str] | None, cases: bool, as_json: bool
+    directory: Path,
+    patterns: tuple[str, ...],
+    pair: tuple[str, str] | None,
+    regressions: bool,
+    cases: bool,
+    as_json: bool,
 ) -> int:
     """List the runs below DIR (reports/runs): entry, time, release, states of cases and of profiles.
 
     What a killed run has left is made a result first. With --diff the exit code is 1 where a case has become worse.
     """
-    if cases and (pair is not None or as_json):
-        raise RequestError("--cases is an answer of its own", "leave --diff and --json out")
+    if cases and (pair is not None or regressions or as_json):
+        raise RequestError("--cases is an answer of its own", "leave --diff, --regressions and --json out")
+    if regressions and pair is not None:
+        raise RequestError("--diff and --regressions are two answers", "ask for one after the other")
     if not directory.is_dir():
         raise FileProblem(
             f"{directory}: no such directory", "`pytest -m cpu` or `qcmatrix verify ENTRY` writes results"
@@ -67,6 +84,8 @@ def results_command(
         return int(ExitCode.OK)
     if pair is not None:
         return _difference(compare(*(_meant(chosen, text) for text in pair)), as_json)
+    if regressions:
+        return _moves(moves_of(chosen), as_json)
     runs = tuple(run_answer(result) for result in chosen)
     if as_json:
         _print(ResultsAnswer(results=runs))
@@ -129,6 +148,28 @@ def _difference(found: Comparison, as_json: bool) -> int:
         f"{found.unchanged} unchanged"
     )
     return int(ExitCode.FINDINGS if worse else ExitCode.OK)
+
+
+def _moves(moves: Sequence[Move], as_json: bool) -> int:
+    code = int(ExitCode.FINDINGS if any(move.verdict == "fail" for move in moves) else ExitCode.OK)
+    if as_json:
+        _print(ResultsAnswer(moves=tuple(moves)))
+        return code
+    for (entry, release, started), members in itertools.groupby(
+        moves, key=lambda each: (each.entry, each.vllm, each.started)
+    ):
+        click.echo(f"{style.bold(entry)}: vLLM {release}, {started}")
+        own = list(members)
+        for move in own:
+            if move.verdict in _MOVE_COLOURS:
+                word = click.style(move.verdict, fg=_MOVE_COLOURS[move.verdict])
+                for number, line in enumerate(style.wrapped(move_text(move), first="  ", rest="    ")):
+                    click.echo(line if number else line.replace(move.verdict, word, 1))
+        counts = Counter(move.verdict for move in own)
+        click.echo("  " + ", ".join(f"{counts[name]} {name}" for name in sorted(counts)))
+    if not moves:
+        click.echo("no entry has two runs with a measured latency on the same cards", err=True)
+    return code
 
 
 def _print(answer: ResultsAnswer) -> None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from qcmatrix.results.regressions import Move, move_text
 from qcmatrix.results.schema import CaseResult
 
-__all__ = ["latency_lines"]
+__all__ = ["latency_lines", "move_lines"]
 
 _QUANTILES = ("p50", "p95", "p99")
 
@@ -21,6 +22,21 @@ def latency_lines(cases: Iterable[CaseResult]) -> Iterator[str]:
     yield "|---|---|---|---|---|---|---|"
     yield from rows
     yield ""
+
+
+def move_lines(moves: Iterable[Move]) -> Iterator[str]:
+    """How the medians moved against earlier runs; nothing where there are too few of those."""
+    known = [move for move in moves if move.verdict != "unknown"]
+    if not known:
+        return
+    told = [move for move in known if move.verdict != "same"]
+    still = len(known) - len(told)
+    yield f"Medians against the runs before: {still} the same" + (", but" if told else ".")
+    yield ""
+    for move in told:
+        yield f"- {move_text(move).replace(move.verdict, f'**{move.verdict}**', 1)}"
+    if told:
+        yield ""
 
 
 def _rows(case: CaseResult) -> Iterator[str]:

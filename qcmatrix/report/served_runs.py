@@ -6,14 +6,13 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from qcmatrix.errors import UserError
 from qcmatrix.matrix.entries import CPU, Entry
-from qcmatrix.report.served_latency import latency_lines
-from qcmatrix.results.compare import compare
+from qcmatrix.report.served_latency import latency_lines, move_lines
+from qcmatrix.results.compare import compare, release_of
+from qcmatrix.results.regressions import Move, moves_of
 from qcmatrix.results.schema import CaseResult, Result, State
 from qcmatrix.results.summary import PASSED, SILENT, totals
 from qcmatrix.suites.items import REFUSAL
-from qcmatrix.versions import Version, parse_version
 
 __all__ = ["served_page"]
 
@@ -44,8 +43,9 @@ def served_page(results: Sequence[Result], entries: Sequence[Entry]) -> str:
             "",
             *_overview(groups),
         ]
+        moves = moves_of(results)
         for runs in groups:
-            lines += _section(runs, results)
+            lines += _section(runs, results, moves)
     lines += _not_served(results, entries)
     return "\n".join(lines).rstrip("\n") + "\n"
 
@@ -55,7 +55,7 @@ def _groups(results: Sequence[Result]) -> list[list[Result]]:
     found: dict[tuple[str, str], list[Result]] = {}
     for result in results:
         found.setdefault((result.entry.id, result.entry.vllm), []).append(result)
-    ordered = sorted(found.items(), key=lambda each: _version(each[1][0]), reverse=True)
+    ordered = sorted(found.items(), key=lambda each: release_of(each[1][0]), reverse=True)
     ordered.sort(key=lambda each: each[0][0])
     return [sorted(runs, key=lambda run: (run.started, run.run), reverse=True) for _, runs in ordered]
 
@@ -75,7 +75,7 @@ def _overview(groups: Sequence[Sequence[Result]]) -> Iterator[str]:
     yield ""
 
 
-def _section(runs: Sequence[Result], results: Sequence[Result]) -> Iterator[str]:
+def _section(runs: Sequence[Result], results: Sequence[Result], moves: Sequence[Move]) -> Iterator[str]:
     run = runs[0]
     host = run.host
     where = ", ".join(
@@ -100,6 +100,9 @@ def _section(runs: Sequence[Result], results: Sequence[Result]) -> Iterator[str]
     yield from _profiles(run)
     yield from _failures(run.cases)
     yield from latency_lines(run.cases)
+    yield from move_lines(
+        move for move in moves if (move.entry, move.vllm, move.started) == (run.entry.id, run.entry.vllm, run.started)
+    )
     before = _before(runs, results)
     if before is not None:
         yield from _changes(before, run)
@@ -174,9 +177,9 @@ def _before(runs: Sequence[Result], results: Sequence[Result]) -> Result | None:
     """The run before: of the same release, else the newest of the release below."""
     if len(runs) > 1:
         return runs[1]
-    mine = _version(runs[0])
-    older = [result for result in results if result.entry.id == runs[0].entry.id and _version(result) < mine]
-    return max(older, key=lambda result: (_version(result), result.started), default=None)
+    mine = release_of(runs[0])
+    older = [result for result in results if result.entry.id == runs[0].entry.id and release_of(result) < mine]
+    return max(older, key=lambda result: (release_of(result), result.started), default=None)
 
 
 def _changes(before: Result, run: Result) -> Iterator[str]:
@@ -208,14 +211,6 @@ def _not_served(results: Sequence[Result], entries: Sequence[Entry]) -> Iterator
         where = "the CPU build" if entry.fleet == CPU else entry.fleet
         yield f"| {entry.id} | {entry.vllm} | {where} | {entry.expect.verdict} |"
     yield ""
-
-
-def _version(run: Result) -> Version:
-    """What calls itself no version (a build of somebody's own) is the oldest."""
-    try:
-        return parse_version(run.entry.vllm)
-    except UserError:
-        return parse_version("0")
 
 
 def _title(run: Result) -> str:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import msgspec
 
+from qcmatrix.errors import UserError
 from qcmatrix.results.schema import CaseResult, Result, State
+from qcmatrix.versions import Version, parse_version
 
-__all__ = ["Change", "Comparison", "compare"]
+__all__ = ["Change", "Comparison", "compare", "name_of", "release_of"]
 
 
 class Change(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -64,3 +66,11 @@ def compare(before: Result, after: Result) -> Comparison:
 def name_of(result: Result) -> str:
     """How a run is named to a reader."""
     return f"{result.entry.id}, vLLM {result.entry.vllm}, {result.started}"
+
+
+def release_of(result: Result) -> Version:
+    """The release that was served. What calls itself no version (a build of somebody's own) is the oldest."""
+    try:
+        return parse_version(result.entry.vllm)
+    except UserError:
+        return parse_version("0")

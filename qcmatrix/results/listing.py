@@ -8,6 +8,7 @@ from typing import Literal
 import msgspec
 
 from qcmatrix.results.compare import Comparison
+from qcmatrix.results.regressions import Move
 from qcmatrix.results.schema import ProfileSummary, Result
 from qcmatrix.results.summary import totals
 
@@ -41,6 +42,8 @@ class ResultsAnswer(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     """By entry, the oldest first."""
     difference: Comparison | None = None
     """Of two results, with ``--diff``."""
+    moves: tuple[Move, ...] = ()
+    """How the latency of the newest runs moved, with ``--regressions``."""
 
 
 def run_answer(result: Result) -> RunAnswer:

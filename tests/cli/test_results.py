@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 
 import jsonschema
+import msgspec
 import pytest
 from click.testing import CliRunner, Result
 
@@ -15,6 +16,7 @@ from qcmatrix.cli.results import results_command
 from qcmatrix.errors import CatalogueError, ExitCode, FileProblem, RequestError
 from qcmatrix.results.store import Journal
 from tests.results.made import HEADER, case
+from tests.results.test_regressions import nights
 
 RUNS = Path(__file__).parents[1] / "report" / "runs"
 
@@ -96,3 +98,32 @@ def test_what_cannot_be_answered(arguments: tuple[object, ...], error: type[Exce
     done = run(*arguments)
     assert isinstance(done.exception, error)
     assert says in str(done.exception)
+
+
+@pytest.mark.parametrize(
+    ("middles", "code"), [((100, 100, 100, 150), ExitCode.OK), ((100,) * 3 + (150,) * 2, ExitCode.FINDINGS)]
+)
+def test_a_regression_that_repeats_is_a_finding(tmp_path: Path, middles: tuple[float, ...], code: ExitCode) -> None:
+    for made in nights(*middles):
+        path = tmp_path / made.entry.id / f"{made.run}.json"
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(msgspec.json.encode(made))
+    done = run(tmp_path, "--regressions")
+    assert done.return_value == code
+    assert f"  {'fail' if code else 'regressed'} LAT-02.c4 (stream) ttft: " in done.stdout
+    told = json.loads(run(tmp_path, "--regressions", "--json").stdout)
+    jsonschema.validate(told, json_schema("results"))
+    assert [move["id"] for move in told["moves"]] == ["LAT-02.c4"]
+
+
+def test_without_a_latency_there_is_nothing_to_hold_against(tmp_path: Path) -> None:
+    done = run(RUNS, "--regressions")
+    assert (done.return_value, done.stdout) == (ExitCode.OK, "")
+    assert "two runs" in done.stderr
+    with pytest.raises(RequestError, match="two answers"):
+        CliRunner().invoke(
+            results_command,
+            [str(RUNS), "--regressions", "--diff", "a", "b"],
+            standalone_mode=False,
+            catch_exceptions=False,
+        )

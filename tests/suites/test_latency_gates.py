@@ -1,4 +1,4 @@
-"""Percentiles, budgets, regressions: pure functions of values."""
+"""Percentiles and budgets: pure functions of values."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 
 from qcmatrix.matrix.entries import Budget
 from qcmatrix.suites.latency.agent import growth_of
-from qcmatrix.suites.latency.compare import Shift, compare, compare_figures, verdict
 from qcmatrix.suites.latency.gate import broken_twice, budgets_for, judge
 from qcmatrix.suites.latency.spread import percentile, quantile_of, ratio_of, summary, thinned
 
@@ -102,41 +101,6 @@ def test_a_budget_fails_only_when_it_is_broken_again() -> None:
     assert [each.state for each in verdicts] == ["broken", "kept"]
     assert [each.budget.most for each in broken] == [50]
     assert len(runs) == 2
-
-
-def test_a_regression_is_certain_and_large() -> None:
-    calm = [drawn(200, 100, 1), drawn(200, 100, 2), drawn(200, 100, 3)]
-    assert compare(calm, drawn(200, 100, 4)).state == "same"
-    assert compare(calm, drawn(2_000, 103, 4)).state == "same", "certain, but less than 5 %"
-    assert compare(calm, drawn(200, 110, 4)).state == "regressed"
-    assert compare(calm, drawn(200, 90, 4)).state == "improved"
-    assert compare(calm, drawn(10, 200, 4)).state == "unknown"
-
-
-def test_what_restarts_differ_by_is_no_regression() -> None:
-    restless = [drawn(200, 80, 1), drawn(200, 100, 2), drawn(200, 120, 3)]
-    moved = compare(restless, drawn(200, 125, 4))
-    assert moved.state == "same"
-    assert moved.allowed > 0.2 * moved.before
-    assert compare(restless, drawn(200, 160, 4)).state == "regressed"
-
-
-def test_figures_are_compared_with_those_of_the_same_shape() -> None:
-    old = {"shape": {"requests": 200}, "samples": {"ttft_ms": drawn(200, 100, 1)}}
-    new = {"shape": {"requests": 200}, "samples": {"ttft_ms": drawn(200, 150, 2)}}
-    assert compare_figures([old], new)["ttft_ms"].state == "regressed"
-    assert compare_figures([old | {"shape": {"requests": 5}}], new) == {}
-
-
-def test_two_nights() -> None:
-    up, level = (Shift(state=state, before=1, after=1, allowed=0) for state in ("regressed", "same"))  # type: ignore[arg-type]
-    assert [verdict(nights) for nights in ([], [up], [up, up], [up, level], [up, level, up])] == [
-        "same",
-        "regressed",
-        "fail",
-        "same",
-        "regressed",
-    ]
 
 
 def test_interference_ratio() -> None:
