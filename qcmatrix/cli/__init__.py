@@ -32,6 +32,7 @@ _COMMANDS = {
     "matrix": "qcmatrix.cli.matrix",
     "verify": "qcmatrix.cli.verify",
     "results": "qcmatrix.cli.results",
+    "client": "qcmatrix.cli.client",
     "schema": "qcmatrix.cli.schema",
     "completion": "qcmatrix.cli.completion",
 }

@@ -22,6 +22,9 @@ _STOP_LIMIT = Range("0.28.0")
 _STOP_STRINGS = 4
 _CONTINUE_STOPS = 12
 """Of Continue's Qwen template with what it always appends: core/autocomplete/templating, 2026-06-18."""
+_CONTINUE_COMMON_STOPS = (3, 5)
+"""What it always appends, and all that goes with a template of the user's: now, and before it left the two empty lines
+out (getStopTokens.ts of 2024)."""
 _PLACEHOLDER_KEYS = re.compile(
     r"\$\{\{.*\}\}|\$\{?\w+\}?|<[^>]*>|sk-x+|x{3,}|EMPTY|none|dummy|your[-_].*", re.IGNORECASE
 )
@@ -238,32 +241,28 @@ def _tools(client: Client, server: Judged) -> Iterator[FileFinding]:
 
 def _stops(client: Client, server: Judged) -> Iterator[FileFinding]:
     release = server.subject.release
-    if not client.completes or release.version not in _STOP_LIMIT:
+    if release.version not in _STOP_LIMIT:
         return
     allowed = server.subject.command.env.get("VLLM_MAX_STOP_STRINGS")
     limit = int(allowed.text) if allowed is not None and allowed.text.isdigit() else _STOP_STRINGS
-    sent = (
-        client.stop_words
-        if client.stop_words is not None
-        else _CONTINUE_STOPS
-        if client.kind is ClientKind.CONTINUE
-        else 0
+    own = client.stop_words or 0  # Continue appends its own to those of the configuration (core/util/merge.ts)
+    now, once = (own, own)
+    if client.kind is ClientKind.CONTINUE and client.completes:
+        appended = (_CONTINUE_STOPS,) * 2 if client.template is None else _CONTINUE_COMMON_STOPS
+        now, once = (own + many for many in appended)
+    if client.max_stop_words is not None and (capped := client.max_stop_words.number) is not None:
+        now, once = min(now, capped), min(once, capped)
+    if once <= limit:
+        return
+    sent = f"{now} stop strings are sent" if now > limit else f"{once} stop strings are sent by older Continues"
+    yield _finding(
+        "client-stop-words-over-limit",
+        Severity.ERROR if now > limit else Severity.WARNING,
+        "more stop strings than the server takes",
+        f"{sent}, vLLM {release} takes {limit}: HTTP 400; set maxStopWords: {limit}, or VLLM_MAX_STOP_STRINGS on the "
+        "server",
+        client.max_stop_words or client.place,
     )
-    capped = client.max_stop_words.number if client.max_stop_words is not None else None
-    if capped is not None:
-        sent = min(sent, capped) if client.stop_words is not None else capped
-    if sent > limit:
-        because = (
-            f"{sent} stop strings are sent, vLLM {release} takes {limit}: HTTP 400; set maxStopWords: {limit}, "
-            "or VLLM_MAX_STOP_STRINGS on the server"
-        )
-        yield _finding(
-            "client-stop-words-over-limit",
-            Severity.ERROR,
-            "more stop strings than the server takes",
-            because,
-            client.max_stop_words or client.place,
-        )
 
 
 def _is_literal(text: str) -> bool:

@@ -21,7 +21,7 @@ from qcmatrix.matrix.tiny import tiny_checkpoint
 from qcmatrix.rules.declare import Breach, Outcome, Unknown
 from qcmatrix.rules.judge import Finding
 
-__all__ = ["Judged", "MatrixAnswer", "judge_entry"]
+__all__ = ["Judged", "MatrixAnswer", "judge_entry", "named_facts"]
 
 
 class Judged(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -61,7 +61,7 @@ def _judged_on_gpus(entry: Entry) -> Judged:
         return Judged(entry, "unknown", (), (f"fleet {entry.fleet} is ambiguous: {names}",))
     command = split_shell(entry.command)
     release = load_release(entry.vllm)
-    facts = _facts(entry, parse(command.argv, release, env=command.env).launch.model) if _names_facts(entry) else None
+    facts = named_facts(entry, parse(command.argv, release, env=command.env).launch.model)
     (checked,) = check(command.argv, release=release, fleets=fleets, checkpoint=facts, env=command.env)
     findings = checked.answer.findings
     verdict = checked.answer.verdict
@@ -112,8 +112,9 @@ def _is_open(finding: Finding) -> bool:
     return isinstance(finding.verdict, Unknown) and finding.verdict.decides
 
 
-def _names_facts(entry: Entry) -> bool:
-    return bool(entry.checkpoint) or TINY in split_shell(entry.command).argv
+def named_facts(entry: Entry, model: str) -> ResolvedCheckpoint | None:
+    """Of the checkpoint that the entry names besides ``model``, its command's; ``None``: it names none."""
+    return _facts(entry, model) if entry.checkpoint or TINY in split_shell(entry.command).argv else None
 
 
 def _facts(entry: Entry, model: str) -> ResolvedCheckpoint:

@@ -11,6 +11,7 @@ from qcmatrix.clients.read import read_clients
 from qcmatrix.lint.run import lint_text
 from qcmatrix.lint.settings import Settings
 from qcmatrix.lint.subject import Wishes
+from qcmatrix.rules.declare import Severity
 
 SERVER = (
     "vllm serve Qwen/Qwen3-Coder-30B-A3B-Instruct-FP8 --served-model-name qwen3-coder --port 30000 "
@@ -42,10 +43,16 @@ models:
 
 
 def rules(config: str, server: str | None = SERVER, path: str = "config.yaml", release: str = "0.33.0") -> set[str]:
+    return {rule for rule, _ in severities(config, server, path, release)}
+
+
+def severities(
+    config: str, server: str | None = SERVER, path: str = "config.yaml", release: str = "0.33.0"
+) -> set[tuple[str, Severity]]:
     wishes = Wishes(fleets=parse_fleet("8xH200"), release=load_release(release))
     judged = lint_text("serve.sh", server, wishes, Settings()).judged if server else ()
     return {
-        finding.rule
+        (finding.rule, finding.severity)
         for client in read_clients(path, config, None)
         for finding in judge_client(client, server_of(client, judged))
     }
@@ -112,6 +119,30 @@ def test_stop_strings_are_limited_from_0_28_on_and_the_server_may_take_more() ->
     assert rules(without, release="0.27.1") == set()
     assert rules(without, release="0.28.0") == {"client-stop-words-over-limit"}
     assert rules(without, f"VLLM_MAX_STOP_STRINGS=16 {SERVER}") == set()
+
+
+@pytest.mark.parametrize(
+    ("own", "template", "severity"),
+    [
+        ([], True, Severity.WARNING),  # three are sent; Continue of 2024 sent five
+        (["a", "b"], True, Severity.ERROR),
+        ([], False, Severity.ERROR),  # twelve of the template that the name chooses
+    ],
+)
+def test_how_many_stop_strings_are_sent(own: list[str], template: bool, severity: Severity) -> None:
+    config = CONTINUE.replace("    maxStopWords: 4\n", "")
+    config = config.replace("      maxTokens: 1024\n", f"      maxTokens: 1024\n      stop: {own}\n")
+    if not template:
+        config = config.partition("    promptTemplates")[0]
+    assert severities(config) == {("client-stop-words-over-limit", severity)}
+
+
+def test_a_chat_sends_the_stop_strings_of_its_configuration() -> None:
+    chat = CONTINUE.partition("    promptTemplates")[0].replace("    maxStopWords: 4\n", "")
+    chat = chat.replace("[chat, autocomplete]", "[chat]")
+    assert severities(chat) == set()
+    many = chat.replace("      maxTokens: 1024\n", "      maxTokens: 1024\n      stop: [a, b, c, d, e]\n")
+    assert severities(many) == {("client-stop-words-over-limit", Severity.ERROR)}
 
 
 @pytest.mark.parametrize(
