@@ -7,9 +7,9 @@ from pathlib import Path
 import click
 
 from qcmatrix.clients.emit import FimForm, continue_config
-from qcmatrix.clients.entry import served_by
 from qcmatrix.errors import ExitCode, FileProblem, RequestError
 from qcmatrix.matrix.entries import read_matrix
+from qcmatrix.matrix.served import served_by
 
 
 @click.command("client")
@@ -26,7 +26,7 @@ from qcmatrix.matrix.entries import read_matrix
 )
 @click.option("--api-key-secret", default="", metavar="NAME", help="The secret of Continue's that holds the API key.")
 def client_command(entry_id: str, path: Path, base_url: str | None, form: str, api_key_secret: str) -> int:
-    """Print a Continue config.yaml for the server of ENTRY: chat, edits and autocompletion.
+    """Print a Continue config.yaml for the server of ENTRY.
 
     \b
     qcmatrix client 30b-fp8-1xh200 --base-url http://host:8000/v1 > ~/.continue/config.yaml
