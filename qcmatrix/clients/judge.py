@@ -28,6 +28,8 @@ out (getStopTokens.ts of 2024)."""
 _PLACEHOLDER_KEYS = re.compile(
     r"\$\{\{.*\}\}|\$\{?\w+\}?|<[^>]*>|sk-x+|x{3,}|EMPTY|none|dummy|your[-_].*", re.IGNORECASE
 )
+_ZED_QWEN = ("qwen2.5-coder", "qwen-coder", "qwen")
+"""Before a colon, in these letters: ``infer_prompt_format`` of https://github.com/zed-industries/zed, 2026."""
 _MARKERS = ("<|fim_prefix|>", "<|fim_suffix|>", "<|fim_middle|>")
 
 
@@ -127,13 +129,21 @@ def _completion(client: Client) -> Iterator[FileFinding]:
                 because,
                 client.model,
             )
-    elif client.kind is ClientKind.ZED and client.prompt_format is None and client.model is not None:
-        because = 'Zed knows the format of few model names: write "prompt_format": "qwen"'
-        if not re.search(r"qwen2\.5-coder|qwen-coder", client.model.text.lower()):
+    elif client.kind is ClientKind.ZED and client.model is not None and _is_literal(client.model.text):
+        said = client.prompt_format
+        if said is not None and said.text not in ("infer", "qwen"):
+            because = f'{said.text!r} sends another model\'s FIM markers: write "prompt_format": "qwen"'
+            yield _finding("client-template-by-name", Severity.ERROR, "the FIM format of another model", because, said)
+        elif (said is None or said.text == "infer") and client.model.text.partition(":")[0] not in _ZED_QWEN:
+            because = (
+                f"Zed infers the format of few names, as they stand ({', '.join(_ZED_QWEN)}), and not of "
+                f"{client.model.text!r}: it asks nothing, or with another model's markers; "
+                'write "prompt_format": "qwen"'
+            )
             yield _finding(
                 "client-template-by-name",
-                Severity.WARNING,
-                "a model name that gets another FIM template",
+                Severity.ERROR,
+                "a model name that gets no Qwen FIM template",
                 because,
                 client.model,
             )

@@ -164,6 +164,29 @@ def test_settings_of_editors(settings: str, found: set[str]) -> None:
     assert rules(settings, path="settings.json") == found
 
 
+@pytest.mark.parametrize(
+    ("name", "form", "found"),
+    [
+        ("qwen3-coder", "qwen", set()),
+        ("qwen3-coder", None, {"client-template-by-name"}),
+        ("qwen3-coder", "infer", {"client-template-by-name"}),
+        ("qwen3-coder", "star_coder", {"client-template-by-name"}),
+        ("qwen-coder", None, set()),
+        ("qwen2.5-coder:7b", "infer", set()),
+        ("qwen2.5-coder-7b", None, {"client-template-by-name"}),  # the whole name, not its beginning
+    ],
+)
+def test_zed_infers_the_format_of_few_names(name: str, form: str | None, found: set[str]) -> None:
+    settings = ZED_PREDICTION.replace("qwen3-coder", name)
+    settings = settings.replace(', "prompt_format": "qwen"', f', "prompt_format": "{form}"' if form else "")
+    assert (
+        rules(
+            settings, SERVER.replace("--served-model-name qwen3-coder", f"--served-model-name {name}"), "settings.json"
+        )
+        == found
+    )
+
+
 def test_a_base_url_of_the_environment() -> None:
     assert rules("OPENAI_BASE_URL=https://localhost:30000/v1\n", path=".env") == {"client-https-against-http"}
     assert rules("OPENAI_BASE_URL=http://localhost:30000/v1\n", path=".env") == set()
