@@ -97,7 +97,8 @@ _FACTS = tuple(
         ),
         (
             "backend",
-            r"Using (?P<attention_backend>[A-Z][\w ]{2,40}?)(?: attention)? backend(?: out of|\.| on V1| \(|$)",
+            r"Using (?![\w ]*\b(?:MoE|[Ll]inear|GEMM)\b)(?P<attention_backend>[A-Z][\w ]{2,40}?)(?: attention)? backend"
+            r"(?: out of|\.| on V1| \(|$)",
         ),
         ("device_name=", r"device_name=(?P<device>[^,\]/]+?)(?=,|\.json|\]|$)"),
         ("GPU has compute capability", r"Your (?P<device>.{1,60}?) GPU has compute capability"),

@@ -69,3 +69,19 @@ WORDINGS = [
 def test_wordings(head: str, text: str, values: dict[str, str]) -> None:
     readings = read_log(io.BytesIO((head + text + "\n").encode())).attempt.readings
     assert values.items() <= {name: found[0].value for name, found in readings.items()}.items()
+
+
+@pytest.mark.parametrize(
+    ("text", "backend"),
+    [
+        ("Using FLASH_ATTN attention backend out of potential backends: ['FLASH_ATTN'].", "FLASH_ATTN"),
+        ("Using Flash Attention backend on V1 engine.", "Flash Attention"),
+        ("Using CPU Unquantized MoE backend out of potential backends: ['CPU'].", None),
+        ("Using TRITON Fp8 MoE backend out of potential backends: ['TRITON'].", None),
+        ("Using X86CPUUnquantizedExperts MoE backend", None),
+    ],
+)
+def test_the_backend_of_the_experts_is_not_that_of_attention(text: str, backend: str | None) -> None:
+    readings = read_log(io.BytesIO(f"INFO {text}\n".encode())).attempt.readings
+    told = readings.get("attention_backend")
+    assert (told[0].value if told else None) == backend
