@@ -33,6 +33,8 @@ class _Fact(msgspec.Struct, frozen=True):
 
 
 _NUMBER = r"-?\d+(?:\.\d+)?"
+_NAME = r"(?![\w ]*\b(?:MoE|[Ll]inear)\b)(?P<attention_backend>[A-Z][\w ]{2,40}?)"
+"""Of an attention backend: experts and linear layers have backends too."""
 _FACTS = tuple(
     _Fact(anchor, re.compile(pattern))
     for anchor, pattern in (
@@ -97,8 +99,7 @@ _FACTS = tuple(
         ),
         (
             "backend",
-            r"Using (?![\w ]*\b(?:MoE|[Ll]inear|GEMM)\b)(?P<attention_backend>[A-Z][\w ]{2,40}?)(?: attention)? backend"
-            r"(?: out of|\.| on V1| \(|$)",
+            rf"Using {_NAME}(?: attention)? backend(?: out of|\.| on V1| \(|$)",
         ),
         ("device_name=", r"device_name=(?P<device>[^,\]/]+?)(?=,|\.json|\]|$)"),
         ("GPU has compute capability", r"Your (?P<device>.{1,60}?) GPU has compute capability"),
