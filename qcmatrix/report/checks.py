@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import inspect
 from collections.abc import Iterator, Sequence
 
 from qcmatrix.suites.declare import Check
@@ -34,7 +36,8 @@ def checks_index() -> str:
 
 def suite_page(suite: str) -> str:
     """The checks of one suite."""
-    lines = [f"# Suite {suite}", ""]
+    about = inspect.getdoc(importlib.import_module(f"qcmatrix.suites.{suite}")) or ""
+    lines = [f"# Suite {suite}", "", about, ""]
     for base, checks in _by_case([check for check in all_checks() if check.suite == suite]):
         first = checks[0]
         lines += [f"## {base}", "", first.page.strip(), ""]
