@@ -64,6 +64,8 @@ class Flag(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     """``-1`` and ``auto`` read as -1: the release chooses."""
     text_allowed: bool = False
     """``json`` only: what is not a JSON object is taken as text."""
+    folded: bool = False
+    """``str`` only: read in lower case, with hyphens as underscores."""
     repeatable: bool = False
     """Giving it again adds a value."""
     deprecated: bool = False

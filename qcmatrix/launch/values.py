@@ -102,7 +102,7 @@ def _convert(flag: Flag, text: str, version: Version) -> Any:
             case "json":
                 return _of_class(flag, _json(flag, text, version))
             case _:
-                return text
+                return text.lower().replace("-", "_") if flag.folded else text
     except ValueRefusedError:
         raise
     except ValueError:

@@ -19,6 +19,7 @@ from typing import Any
 from qcmatrix.refresh.tree import ExtractionError, Import, Module, SourceTree
 from qcmatrix.refresh.values import (
     UNKNOWN,
+    Anonymous,
     ClassSource,
     Function,
     Method,
@@ -241,6 +242,8 @@ class Evaluator:
             case ast.JoinedStr(values=values):
                 parts = [self.evaluate(v.value if isinstance(v, ast.FormattedValue) else v, scope) for v in values]
                 return UNKNOWN if UNKNOWN in parts else "".join(map(str, parts))
+            case ast.Lambda():
+                return Anonymous(node)
             case ast.Call():
                 return self._call_node(node, scope)
             case ast.ListComp(elt=item, generators=[loop]) | ast.GeneratorExp(elt=item, generators=[loop]):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import dataclasses
 import enum
 import re
 from typing import Any
@@ -11,7 +12,7 @@ from qcmatrix.catalogue.releases import Flag
 from qcmatrix.refresh.hints import BOOLEAN_OPTIONAL, Converter, HintReader
 from qcmatrix.refresh.interpret import Interpreter
 from qcmatrix.refresh.tree import ExtractionError, Module, SourceTree
-from qcmatrix.refresh.values import UNKNOWN, Function, Scope, is_outside
+from qcmatrix.refresh.values import UNKNOWN, Anonymous, Function, Scope, is_outside
 
 __all__ = ["read_flags"]
 
@@ -31,6 +32,7 @@ _DEPRECATED = tuple(
     )
 )
 """How vLLM's help texts say it, besides argparse's own ``deprecated``. Others only speak of deprecated things."""
+_FOLDING = ("s.lower().replace('-', '_')", "s.replace('-', '_').lower()")
 _DECLARING = frozenset({"add_cli_args", "make_arg_parser", "_customize_cli_kwargs"})
 
 
@@ -141,6 +143,7 @@ def _flag(group: str, names: tuple[Any, ...], keywords: dict[str, Any], inverses
         none_allowed=converter.none_allowed,
         accepts_auto=converter.accepts_auto,
         text_allowed=converter.text_allowed,
+        folded=converter.folded,
         repeatable=action == "append",
         deprecated=_deprecated(keywords),
         group=group,
@@ -150,7 +153,9 @@ def _flag(group: str, names: tuple[Any, ...], keywords: dict[str, Any], inverses
 def _converter(kind: Any, *, none_allowed: bool = False) -> Converter:
     match kind:
         case Converter():
-            return Converter(kind.kind, kind.none_allowed or none_allowed, kind.accepts_auto, kind.text_allowed)
+            return dataclasses.replace(kind, none_allowed=kind.none_allowed or none_allowed)
+        case Anonymous(node=made):
+            return Converter("str", none_allowed, folded=ast.unparse(made.body) in _FOLDING)
         case Function(node=node):
             found = {
                 "human_readable_int": Converter("human_int"),

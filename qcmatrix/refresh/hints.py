@@ -40,6 +40,8 @@ class Converter:
     """``-1`` and ``auto`` read as -1 (``human_readable_int_or_auto``)."""
     text_allowed: bool = False
     """What is not a JSON object is taken as text (``union_dict_and_str``)."""
+    folded: bool = False
+    """Read in lower case, with hyphens as underscores (a ``lambda``)."""
 
 
 class HintReader:

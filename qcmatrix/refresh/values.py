@@ -12,6 +12,7 @@ from qcmatrix.refresh.tree import ExtractionError, Module
 
 __all__ = [
     "UNKNOWN",
+    "Anonymous",
     "ClassSource",
     "Function",
     "Method",
@@ -65,6 +66,13 @@ class Function:
     module: Module
     node: ast.FunctionDef
     owner: type | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Anonymous:
+    """A ``lambda``."""
+
+    node: ast.Lambda
 
 
 @dataclass(frozen=True, slots=True)

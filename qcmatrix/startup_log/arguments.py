@@ -115,7 +115,10 @@ def _from_command(line: int, text: str, release: Release) -> Arguments | None:
         return None
     # Environment before the launcher belongs to it; prompts and keys before that do not.
     before = re.search(r"(?:[A-Z_][A-Z0-9_]*=\S+\s+)+$", text[: start.start()])
-    command = text[before.start() if before else start.start() :].strip().strip("`")
+    begins = before.start() if before else start.start()
+    command = text[begins:].strip().strip("`")
+    if text[:begins].endswith("["):
+        command = _within_brackets(command)
     try:
         shell = split_shell(command)
         parsed = parse(shell.argv, release, env=shell.env)
@@ -125,6 +128,21 @@ def _from_command(line: int, text: str, release: Release) -> Arguments | None:
     if not parsed.launch.options and (stray or "/" not in parsed.launch.model):
         return None  # a sentence that speaks of the command
     return Arguments(parsed.launch, "command", line, problems=parsed.problems, release_hint=parsed.release_hint)
+
+
+def _within_brackets(text: str) -> str:
+    """Up to the bracket that closes one before ``text``: ``arguments: [vllm serve X], ports: [8000]``."""
+    depth, quote = 1, ""
+    for position, character in enumerate(text):
+        if quote:
+            quote = "" if character == quote else quote
+        elif character in "'\"":
+            quote = character
+        else:
+            depth += (character == "[") - (character == "]")
+            if not depth:
+                return text[:position]
+    return text
 
 
 def items_of(text: str) -> tuple[dict[str, Any], tuple[str, ...]]:

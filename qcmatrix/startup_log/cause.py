@@ -9,6 +9,7 @@ from qcmatrix.startup_log.reader import Attempt, Failed, Raised
 
 __all__ = ["Cause", "cause_of"]
 
+_PORT = "port-in-use"
 _ENDS = frozenset({"KeyboardInterrupt", "SystemExit"})
 
 
@@ -54,7 +55,8 @@ def cause_of(attempt: Attempt) -> Cause | None:
         earliest = _best(weak)
         # A weak fingerprint (a process that crashed) tells less than an exception that came before it.
         best = earliest if earliest is not None and earliest.line <= unknown.line else None
-    after = bool(served)
+    # The front end says that its start-up is complete, and binds its port then.
+    after = bool(served) and not (best is not None and best.match.fingerprint.id == _PORT)
     if best is not None:
         others = tuple(each for each in causes if each is not best)
         return Cause(best, None, symptoms, others, after)
@@ -80,7 +82,8 @@ def _by_place(raised: Raised) -> Failed | None:
 
 
 def _ends_a_server(failed: Failed) -> bool:
-    return failed.match.fingerprint.outcome == "oom" and failed.match.fingerprint.kind == "cause"
+    fingerprint = failed.match.fingerprint
+    return fingerprint.kind == "cause" and (fingerprint.outcome == "oom" or fingerprint.id == _PORT)
 
 
 def _best(failed: list[Failed]) -> Failed | None:
@@ -88,8 +91,11 @@ def _best(failed: list[Failed]) -> Failed | None:
 
 
 def _unmatched(raised: list[Raised], failed: list[Failed], attempt: Attempt) -> Raised | None:
-    """The first exception that no fingerprint matches, behind the last sign of progress if any is."""
-    lines = {each.line for each in failed}
+    """The first exception that no fingerprint matches, behind the last sign of progress if any is.
+
+    That its words could be a person's as well (``told``) does not make them so: they are the engine's.
+    """
+    lines = {each.line for each in failed if each.match.fingerprint.kind != "told"}
     unknown = [each for each in raised if each.line not in lines and each.type not in _ENDS]
     later = [each for each in unknown if each.line > attempt.stage_line]
     # Other ranks may go on for a while; but where nothing ended, what the start went on after was caught.

@@ -116,8 +116,11 @@ _FACTS = tuple(
 )
 
 _STAGES = (
-    ("served", ("Application startup complete", "Uvicorn running on")),
-    ("starting the front end", ("Starting vLLM API server", "Starting vLLM server")),
+    ("served", ("Application startup complete", "Uvicorn running on", "Avg prompt throughput:", 'HTTP/1.1" 200 OK')),
+    (
+        "starting the front end",
+        ("Starting vLLM API server", "Starting vLLM server", "init engine (", "upported tasks:", "Supported_tasks:"),
+    ),
     ("capturing CUDA graphs", ("Capturing CUDA graph", "Graph capturing finished", "Capturing cudagraphs")),
     ("sizing the KV cache", ("Available KV cache memory", "KV cache size:", "Maximum concurrency for", "# GPU blocks")),
     ("compiling", ("torch.compile takes", "Dynamo bytecode transform", "Compiling a graph", "Starting torch.compile")),

@@ -20,8 +20,8 @@ _LONGEST = 16_384
 _ANSI = re.compile(
     r"\x1b\[[0-9;?:]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|\x1b[@-_]|#033\[[0-9;]*m|\\u001b\[[0-9;]*m"
 )
-_ANSI_WITHOUT_ESCAPE = re.compile(r"\[(?:[0-9]{1,3}(?:;[0-9]{1,3})*)?m")
-"""What is left of a colour where the escape character was lost on the way into a web page."""
+_ANSI_WITHOUT_ESCAPE = re.compile(r"\[(?:[0-9]{1,3}(?:;[0-9]{1,3})*m|m(?!\w))")
+"""What is left of a colour where the escape character was lost on the way into a web page; ``[multiproc`` is none."""
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 
 _WRAPPINGS = re.compile(

@@ -41,7 +41,7 @@ _MOST_COMPLAINTS = 16
 _COMPLAINT = re.compile(r"(?:[\w./ -]{1,40}: )?(?:fatal |runtime )?error:? \S", re.IGNORECASE)
 _MOST_ARGUMENT_LINES = 60
 _RAISED = re.compile(
-    r"(?:\w+\.)*(?P<type>[A-Z]\w*(?:Error|Exception|Interrupt|Exit|Timeout|Fault)|Exception|OSError)"
+    r"(?:\w+\.)*(?P<type>[A-Za-z]\w*(?:Error|Exception|Interrupt|Exit|Timeout|Fault)|Exception|OSError)"
     r"(?P<rest>: .*|:?\s*$)"
 )
 _FRAME = re.compile(r'\s*File "(?P<file>[^"]{1,400})", line (?P<line>\d+), in (?P<function>\S+)')
@@ -324,6 +324,8 @@ class _Reader:
         for pending in self._pending:
             first = pending.line
             same = line.process == first.process and line.level == first.level
+            # a terminal's wrapped line has lost the head of the one above it
+            same = same or (line.number == first.number + len(pending.texts) and not (line.process or line.level))
             if same and len(pending.texts) <= _FOLLOWING and line.number - first.number <= 4 * _FOLLOWING:
                 pending.texts.append(line.text)
         self._flush(now=line.number)

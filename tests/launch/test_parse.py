@@ -209,3 +209,15 @@ def test_closest_names() -> None:
     release = load_release("0.33.0")
     assert closest_names("--tensor_paralel_size=8", release)[0] == "--tensor-parallel-size"
     assert closest_names("--qqqqqqqq", release) == ()
+
+
+@pytest.mark.parametrize("word", ["FLASHINFER_CUTLASS", "flashinfer-cutlass", "flashinfer_cutlass"])
+def test_a_backend_of_experts_is_read_in_lower_case_with_underscores(word: str) -> None:
+    parsed = parse(("vllm", "serve", "m", "--moe-backend", word), load_release("0.22.0"))
+    assert parsed.launch.options == {"moe_backend": "flashinfer_cutlass"}
+    assert not parsed.problems
+
+
+def test_a_backend_of_attention_is_read_as_it_stands() -> None:
+    flag = load_release("0.33.0").flag_by_dest["attention_backend"]
+    assert not flag.folded

@@ -77,3 +77,10 @@ def test_the_namespace_of_old_releases() -> None:
 def test_nothing_is_guessed() -> None:
     found = arguments("nothing of the kind: we serve it with vllm serve and hope\n")
     assert (found.basis, found.launch.options) == ("", {})
+
+
+def test_a_command_in_brackets_ends_with_them() -> None:
+    command = """vllm serve a/b --compilation-config '{"custom_ops": ["none"]}' --port 42041"""
+    found = arguments(f"With image: x, arguments: [{command}], ports: [42041], envs: y")
+    assert found.launch.options == {"compilation_config": {"custom_ops": ["none"]}, "port": 42041}
+    assert not found.problems

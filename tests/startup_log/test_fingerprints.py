@@ -8,9 +8,10 @@ import pytest
 
 from qcmatrix.errors import FileProblem
 from qcmatrix.rules import all_rules
-from qcmatrix.startup_log.fingerprints import Fingerprint, fingerprints, match_all, read_fingerprints
+from qcmatrix.startup_log.fingerprints import Fingerprint, _compile, fingerprints, match_all, read_fingerprints
 from qcmatrix.startup_log.reader import _WORDS
 from qcmatrix.versions import parse_version
+from tests.startup_log.alternatives import samples
 
 GOOD = """
 [[fingerprint]]
@@ -81,3 +82,11 @@ def test_bad_data_is_refused(tmp_path: Path, change: tuple[str, str], says: str)
     with pytest.raises(FileProblem) as caught:
         read_fingerprints(path)
     assert says in " ".join(caught.value.notes)
+
+
+@pytest.mark.parametrize("each", fingerprints(), ids=lambda each: each.id)
+def test_every_alternative_has_an_anchor(each: Fingerprint) -> None:
+    """One without is never reached: the anchors are tried first."""
+    texts = [text for pattern in each.patterns for text in samples(pattern) if _compile(pattern).search(text)]
+    assert texts
+    assert [text for text in texts if not any(anchor in text for anchor in each.anchors)] == []

@@ -46,3 +46,10 @@ def test_json_lines() -> None:
 def test_what_looks_like_a_colour_stays() -> None:
     assert clean(1, "sizes[m] and x[0m").text == "sizes[m] and x[0m"
     assert clean(1, '  File "x.py", line 3, in f').text.startswith("  File")
+
+
+@pytest.mark.parametrize("name", ["multiproc_executor.py", "model.py", "metrics.py"])
+def test_a_logger_whose_name_begins_with_m_is_no_colour(name: str) -> None:
+    line = clean(1, f"ERROR 10-23 08:00:00 [{name}:12] see [matrix] there")
+    assert (line.file, line.source_line, line.text) == (name, 12, "see [matrix] there")
+    assert clean(1, f"[1;36m(EngineCore pid=1)[0m {LOGGER} [m").text.rstrip() == MESSAGE

@@ -191,7 +191,7 @@ def test_what_is_no_text(data: bytes) -> None:
 
 
 def test_a_long_log_keeps_its_head_and_its_end() -> None:
-    noise = "INFO 11-02 10:00:04 [loggers.py:1] Engine 000: Avg prompt throughput: 1.0 tokens/s\n" * 20_000
+    noise = "INFO 11-02 10:00:04 [weight_utils.py:1] Prefetching checkpoint files: still at it\n" * 20_000
     head = "INFO 11-02 10:00:01 [gpu_model_runner.py:1] Model loading took 56.26 GiB and 93.1 seconds\n"
     log, cause = read(head + noise + NEEDED)
     assert log.attempt.readings["weights_gib"][0].value == "56.26"
@@ -212,3 +212,66 @@ def test_the_packaged_cases() -> None:
     }
     # One text only says that a machine "failed to run" the model.
     assert misses <= {"llama405b-fp8-h100x8-load"}
+
+
+def test_the_engine_s_words_are_not_taken_for_a_person_s() -> None:
+    _, cause = read("ERROR 10-23 08:00:00 [core.py:9] TypeError: 3 experts are not divisible by something new")
+    assert named(cause) == "exception"
+
+
+def test_a_wrapped_line_that_has_lost_its_head() -> None:
+    head = "(EngineCore pid=7) ERROR 06-20 21:16:54 [core.py:1] "
+    text = f"{head}ValueError: To serve at least one request with max seq len (9000), (4.26 GiB KV cach\n"
+    _, cause = read(text + "e is needed, which is larger than the available KV cache memory (3.00 GiB).\n")
+    assert named(cause) == "kv-cache-too-small-for-context"
+
+
+def test_a_port_that_is_taken_is_found_out_after_the_start_up_is_complete() -> None:
+    text = "INFO:     Application startup complete.\nERROR:    [Errno 98] error while attempting to bind on address "
+    _, cause = read(text + "('0.0.0.0', 8000): address already in use\nINFO:     Application shutdown complete.\n")
+    assert named(cause) == "port-in-use"
+    assert cause is not None
+    assert not cause.after_serving
+
+
+@pytest.mark.parametrize(
+    ("line", "stage"),
+    [
+        ("INFO 11-02 10:00:04 [core.py:1] init engine (profile, create kv cache, warmup model) took 41.37 s", "front"),
+        ("INFO 11-02 10:00:04 [loggers.py:1] Engine 000: Avg prompt throughput: 1.0 tokens/s", "served"),
+        ('INFO:     10.0.0.1:4 - "POST /v1/chat/completions HTTP/1.1" 200 OK', "served"),
+        ('DEBUG:urllib3.connectionpool:https://huggingface.co:443 "HEAD /x HTTP/1.1" 200 0', "graphs"),
+    ],
+)
+def test_how_far_it_came(line: str, stage: str) -> None:
+    log, _ = read(f"INFO 11-02 10:00:01 [x.py:1] Graph capturing finished in 21 secs, took 0.85 GiB\n{line}\n")
+    assert stage in log.attempt.stage
+
+
+NOT_FOUND = (
+    "RepositoryNotFoundError: 401 Client Error. Repository Not Found for url: https://huggingface.co/a/b/x. If you are "
+    "trying to access a private or gated repo, log in."
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "cause"),
+    [
+        (
+            "GatedRepoError: 403 Client Error. Cannot access gated repo for url https://huggingface.co/a/b/x",
+            "model-gated",
+        ),
+        (
+            NOT_FOUND,
+            "model-not-found",
+        ),
+        (
+            "torch.distributed.DistStoreError: Timed out after 601 seconds waiting for clients. 1/4 clients joined",
+            "ranks-cannot-meet",
+        ),
+        ("nixl._bindings.nixlBackendError: NIXL_ERR_BACKEND", "kv-connector-failure"),
+        ("somelib.brandNewError: no words of ours", "exception"),
+    ],
+)
+def test_causes_that_were_mistaken_once(text: str, cause: str) -> None:
+    assert named(read(f"(EngineCore pid=7) ERROR 06-20 21:16:54 [core.py:1] {text}\n")[1]) == cause

@@ -136,7 +136,8 @@ def _converter(convert: Any) -> dict[str, Any]:
         made = {"type": "int"}
     elif type(read("0.5")) is float:
         made = {"type": "float"}
-    return {**made, "none_allowed": none}
+    folded = made["type"] == "str" and read("A-b") == "a_b"
+    return {**made, "none_allowed": none, "folded": folded}
 
 
 def _known(action: Any, group: str) -> list[str]:
