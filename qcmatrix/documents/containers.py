@@ -14,12 +14,11 @@ from qcmatrix.documents.shell import read_shell, shell_words
 from qcmatrix.documents.yaml_tree import Tree, mapped_scalar
 from qcmatrix.errors import RequestError
 from qcmatrix.launch.command import Form, locate
+from qcmatrix.launch.image import release_of_image, serves_by_itself
 
 __all__ = ["Container", "environment", "scalar_words", "word_of"]
 
 _SHELLS = frozenset({"bash", "sh", "zsh", "dash", "ash"})
-_TAG = re.compile(r":v?(\d+\.\d+(?:\.\d+)*(?:\.?(?:rc|post|dev)\d+)*)")
-_BESIDE = re.compile(r"router|proxy|gateway|dashboard|exporter|bench|client|operator|scheduler|cache-?server|sidecar")
 _SERVER_OPTION = re.compile(r"--(?:tensor-parallel-size|max-model-len|gpu-memory-utilization|served-model-name)\b")
 _TEMPLATE = re.compile(r"\{\{|\$\{?[A-Za-z_]")
 
@@ -60,12 +59,10 @@ class Container(msgspec.Struct, frozen=True):
         return [self._in(command)]
 
     def _serves_by_itself(self, image: str, given: Sequence[FoundWord]) -> bool:
-        """Is the image's own entrypoint the server? Routers and dashboards have vllm in their names, too."""
+        """Is the image's own entrypoint the server? Of one that is not known its options tell."""
         name = image.partition("@")[0].rpartition("/")[2].partition(":")[0]
-        if "vllm" in name:
-            return _BESIDE.search(name) is None
-        if image and self.image is not None and self.image.resolved:
-            return "vllm" in image and _BESIDE.search(image) is None
+        if "vllm" in name or (image and self.image is not None and self.image.resolved):
+            return serves_by_itself(image)
         return any(_SERVER_OPTION.match(word.text) for word in given)
 
     def _filled(self, word: FoundWord) -> FoundWord:
@@ -89,11 +86,11 @@ class Container(msgspec.Struct, frozen=True):
 
     def _in(self, command: FoundCommand) -> FoundCommand:
         """``command`` as it runs in this container."""
-        tag = _TAG.search(self.image.text) if self.image is not None and "vllm" in self.image.text else None
+        release = release_of_image(self.image.text) if self.image is not None else None
         return msgspec.structs.replace(
             command,
             env={**self.env, **command.env},
-            release_hint=command.release_hint or (tag[1].strip(".") if tag else None),
+            release_hint=command.release_hint or release,
             gpus=self.gpus,
             contained=True,
             open_ended=command.open_ended or self.open_ended,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import msgspec
 
@@ -30,11 +30,14 @@ _RELEASE = re.compile(r"\bvllm(?:\[[^\]]*\])?==v?(\d[\w.+!]*)")
 def read_dockerfile(text: str) -> list[FoundCommand]:
     """The servers that each stage starts, and those of the scripts that it writes."""
     stages = [_Stage(text)]
+    named: dict[str, _Stage] = {}
     for found in _INSTRUCTION.finditer(text):
         name, start, stop = found["name"].upper(), found.start("rest"), found.end("rest")
         if name == "FROM":
-            stages.append(_Stage(text, dict(stages[-1].arguments) if len(stages) == 1 else {}))
-            stages[-1].begin(start, stop)
+            stages.append(_Stage(text, dict(stages[0].arguments)))
+            own = stages[-1].begin(start, stop, named)
+            if own:
+                named[own] = stages[-1]
         else:
             stages[-1].take(name, start, stop)
     return [command for stage in stages for command in stage.commands()]
@@ -56,15 +59,24 @@ class _Stage:
         self.release: str | None = None
         self.scripts: list[FoundCommand] = []
         self.open_ended = False
+        self.inherited = False
+        """Is what it starts told by the stage before, and so already found there?"""
 
-    def begin(self, start: int, stop: int) -> None:
-        """``FROM [--platform=...] IMAGE [AS NAME]``."""
-        for found in re.finditer(r"\S+", self.text[start:stop]):
-            if not found[0].startswith("--"):
-                first = start + found.start()
-                word = FoundWord(found[0], first, first + len(found[0]), Quoting.NONE)
-                self.image = self._filled(word)
-                return
+    def begin(self, start: int, stop: int, named: Mapping[str, _Stage]) -> str:
+        """``FROM [--platform=...] IMAGE [AS NAME]``; the name. Of a stage before it, ``IMAGE`` has all that it has."""
+        words = [each for each in re.finditer(r"\S+", self.text[start:stop]) if not each[0].startswith("--")]
+        if not words:
+            return ""
+        first = start + words[0].start()
+        word = FoundWord(words[0][0], first, first + len(words[0][0]), Quoting.NONE)
+        base = named.get(words[0][0].lower())
+        if base is None:
+            self.image = self._filled(word)
+        else:
+            self.image, self.release = base.image, base.release
+            self.env, self.entrypoint, self.command = dict(base.env), base.entrypoint, base.command
+            self.inherited = base.entrypoint is not None or bool(base.command)
+        return words[2][0].lower() if len(words) > 2 and words[1][0].lower() == "as" else ""
 
     def take(self, name: str, start: int, stop: int) -> None:
         """One instruction."""
@@ -81,8 +93,10 @@ class _Stage:
                 known[found[1]] = self._filled(value)
         elif name == "ENTRYPOINT":
             self.entrypoint, self.command = self._words(start, stop), ()
+            self.inherited = False
         elif name == "CMD":
             self.command = self._words(start, stop)
+            self.inherited = False
         elif name == "RUN":
             if (release := _RELEASE.search(body)) is not None:
                 self.release = release[1]
@@ -126,6 +140,8 @@ class _Stage:
     def commands(self) -> Iterator[FoundCommand]:
         """Its servers."""
         yield from self.scripts
+        if self.inherited:
+            return
         given = self.entrypoint
         command = self.command
         if given is None and command and not command[0].text.startswith("-") and command[0].text != "serve":

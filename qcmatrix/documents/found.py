@@ -74,6 +74,8 @@ class FoundCommand(msgspec.Struct, frozen=True):
     """Where the document says that it runs (``matrix.toml``)."""
     expected: str | None = None
     """The verdict that the document expects (``matrix.toml``): a launch that is meant to fail is no finding."""
+    scripts_own: frozenset[str] = frozenset()
+    """Variables in ``env`` that the script itself reads: they may be its own, and none of vLLM's."""
     contained: bool = False
     """Does it run in a container with a network of its own, where every interface is not everybody's?"""
 

@@ -20,6 +20,11 @@ _DIRECTIVE = re.compile(
 )
 _LITERAL = re.compile(r"^(?P<indent>[ \t]*)(?!\.\.[ \t])[^\n]*::[ \t]*\r?\n(?=[ \t]*\r?\n)", re.MULTILINE)
 _OPTION = re.compile(r"[ \t]+:[\w-]+:[^\n]*\n")
+_MYST = re.compile(r"\{(?:code-block|code|sourcecode|prompt|parsed-literal)\}[ \t]*(?P<language>[\w+.-]*)")
+_MYST_OPTION = re.compile(r":[\w-]+:[^\n]*\n")
+_FENCE = re.compile(r"^[ \t]*(?:```|~~~)", re.MULTILINE)
+_DEEPEST = 4
+"""Fences within indented blocks within indented blocks."""
 
 
 class Block(msgspec.Struct, frozen=True):
@@ -36,6 +41,10 @@ def markdown_blocks(text: str) -> Iterator[Block]:
         NotReadError: the text is too large.
     """
     _check_size(text)
+    yield from _blocks(text, _DEEPEST)
+
+
+def _blocks(text: str, depth: int) -> Iterator[Block]:
     from markdown_it import MarkdownIt
 
     parser = MarkdownIt("commonmark", {"maxNesting": 40})
@@ -48,8 +57,32 @@ def markdown_blocks(text: str) -> Iterator[Block]:
             first += 1
         start = starts[min(first, len(starts) - 1)]
         stop = starts[last] if last < len(starts) else len(text)
-        language = re.match(r"[\w+.-]*", token.info.strip().strip("{}").lstrip("."))
-        yield Block((language[0] if language else "").lower(), _laid(text, token.content, start, stop))
+        laid = _laid(text, token.content, start, stop)
+        if token.type == "code_block" and depth and _FENCE.search(token.content):
+            # behind `!!! note`, `??? example` and `=== "Tab"` of MkDocs all text is indented
+            yield from (_within(laid, block) for block in _blocks(token.content, depth - 1))
+            continue
+        info = token.info.strip()
+        if (myst := _MYST.match(info)) is not None:
+            position = 0
+            while (option := _MYST_OPTION.match(laid.text, position)) is not None:
+                position = option.end()
+            yield Block(myst["language"].lower(), laid[position : len(laid)])
+            continue
+        language = re.match(r"[\w+.-]*", info.strip("{}").lstrip("."))
+        yield Block((language[0] if language else "").lower(), laid)
+
+
+def _within(outer: Mapped, block: Block) -> Block:
+    """``block`` of ``outer``'s text, where that stands in the document."""
+    return Block(
+        block.language,
+        Mapped(
+            block.text.text,
+            [outer.at[min(place, len(outer) - 1)] for place in block.text.at],
+            [outer.to[min(max(place, 1), len(outer)) - 1] for place in block.text.to],
+        ),
+    )
 
 
 def restructured_blocks(text: str) -> Iterator[Block]:

@@ -6,18 +6,28 @@ defaults, arrays); what depends on a condition, an argument or another program s
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections import ChainMap
 from collections.abc import Iterator, MutableMapping
 from typing import TYPE_CHECKING
 
-from qcmatrix.documents.carriers import CARRIERS, TALK, UV_RUNS, runs_text
+from qcmatrix.documents.carriers import TALK, UV_RUNS, runs_text
 from qcmatrix.documents.found import FoundCommand, FoundWord, Note, Quoting
 from qcmatrix.documents.mapped import Mapped
+from qcmatrix.documents.shell_commands import (
+    carried,
+    filled_in,
+    image_in,
+    in_image,
+    is_ellipsis,
+    is_placeholder,
+    serves,
+)
 from qcmatrix.documents.shell_grammar import Code
-from qcmatrix.documents.shell_word import Value, Word, copied, found_on_path, joined, split, unescaped
+from qcmatrix.documents.shell_word import Value, Word, copied, joined, split, unescaped
 from qcmatrix.errors import RequestError
-from qcmatrix.launch.command import locate
+from qcmatrix.launch.command import Form, locate
 
 if TYPE_CHECKING:
     from tree_sitter import Node
@@ -25,8 +35,9 @@ if TYPE_CHECKING:
 __all__ = ["mentions_vllm", "read_shell"]
 
 _LAUNCHES = re.compile(r"\bvllm\b|api_server")
-_ELLIPSES = ("...", "\u2026", "[...]")
-"""What stands in documentation for further options."""
+_READ = re.compile(r"\$\{?[!#]?(\w+)")
+_LEFT_OVER = re.compile(r"(?:[ \t]*(?:\\[ \t]*)?(?:#[^\n]*)?\r?\n){1,40}[ \t]*(--?[a-zA-Z][\w-]*)")
+_ESCAPED = re.compile(r"\\(?:([\\$`])|\r?\n)")
 _DEPTH = 6  # scripts within quotes within scripts
 _MOST_COMMANDS = 2_000
 """Of one script: each of them is judged, and nobody writes more by hand."""
@@ -81,6 +92,7 @@ class _Script:
         self.exported: MutableMapping[str, FoundWord] = {}
         self.quoting = Quoting.SHELL if depth == 0 else Quoting.SHELL_IN_QUOTES
         self.code = Code(source, prompts=prompts)
+        self.read: frozenset[str] | None = None
 
     def commands(self) -> list[FoundCommand]:
         """All of them."""
@@ -101,7 +113,9 @@ class _Script:
             elif kind == "declaration_command":
                 self._declare(node, sure=sure)
             elif kind == "heredoc_body":
-                found.extend(self._inner(self._mapped(node)))
+                found.extend(self._inner(self._written(node)))
+            elif kind == "unset_command":
+                self._unset(node)
             elif kind == "list":
                 first, *rest = [child for child in node.children if child.is_named]
                 behind = sure and not self._decides(node, first)
@@ -128,6 +142,24 @@ class _Script:
     def _mapped(self, node: Node) -> Mapped:
         start, stop = self._extent(node)
         return self.source[start:stop]
+
+    def _written(self, node: Node) -> Mapped:
+        """The text of a here-document: unless its end is quoted, a backslash escapes some characters."""
+        mapped = self._mapped(node)
+        start = next((child for child in node.parent.children if child.type == "heredoc_start"), None) if (
+            node.parent is not None
+        ) else None  # fmt: skip
+        if start is None or self.code.text(start.start_byte, start.end_byte)[:1] in ("'", '"', "\\"):
+            return mapped
+        return mapped.replaced(_ESCAPED, lambda found: found[1] or "")
+
+    def _unset(self, node: Node) -> None:
+        for child in node.children:
+            if child.type == "variable_name":
+                name = self.code.text(child.start_byte, child.end_byte)
+                self.variables[name] = Value([])
+                with contextlib.suppress(KeyError):  # it was never exported, or outside of this script
+                    del self.exported[name]
 
     def _words(self, node: Node) -> list[Word]:
         """What ``node`` expands to: one word, or those of an array or of an unquoted variable."""
@@ -307,6 +339,7 @@ class _Script:
     def _command(self, node: Node) -> Iterator[FoundCommand]:
         env: dict[str, FoundWord] = {}
         words: list[Word] = []
+        end = -1
         for child in node.children:
             if child.type == "variable_assignment":
                 name_node = child.child_by_field_name("name")
@@ -314,10 +347,15 @@ class _Script:
                     name = self.code.text(name_node.start_byte, name_node.end_byte)
                     env[name] = self._env_word(child, self._one(child.child_by_field_name("value")))
             elif child.is_named and child.type not in ("file_redirect", "heredoc_redirect", "herestring_redirect"):
-                words.extend(self._words(child.children[0] if child.type == "command_name" else child))
-        open_ended = any(word.open_ended or word.value.text in _ELLIPSES for word in words)
+                more = self._words(child.children[0] if child.type == "command_name" else child)
+                if words and more and self.source.text[end : child.start_byte] in ("\\\n", "\\\r\n"):
+                    words[-1] = joined(words[-1], more.pop(0))  # no blank before or behind: one word
+                words.extend(more)
+                end = child.end_byte
+        words = filled_in(words)
+        open_ended = any(word.open_ended or is_ellipsis(word.value.text) for word in words)
         words = [
-            word for word in words if (word.value.text or not word.open_ended) and word.value.text not in _ELLIPSES
+            word for word in words if (word.value.text or not word.open_ended) and not is_ellipsis(word.value.text)
         ]
         if not words:
             return
@@ -325,19 +363,25 @@ class _Script:
         if command is not None:
             yield command
             return
-        if not runs_text([word.value.text for word in words]):
+        texts = [word.value.text for word in words]
+        if not runs_text(texts):
             return
+        image = image_in(texts)
         for word in words:
             text = word.value
             if text.text.startswith("--wrap="):  # sbatch
                 text = text[len("--wrap=") :]
             if any(blank in text.text for blank in " \n") and mentions_vllm(text.text):
-                yield from self._inner(text)
+                found = self._inner(text)
+                if image is None:
+                    yield from found
+                else:
+                    yield from (in_image(command, image) for command in found)
 
     def _server(
         self, words: list[Word], env: dict[str, FoundWord], *, open_ended: bool, after: Node
     ) -> FoundCommand | None:
-        words = _carried(words)
+        words = carried(words)
         texts = [word.value.text for word in words]
         first = texts[0].rpartition("/")[2]
         talks = first in TALK and not (first == "uv" and len(texts) > 1 and texts[1] in UV_RUNS)
@@ -351,12 +395,18 @@ class _Script:
             command = locate(texts)
         except RequestError:
             return None
-        if command.form == "options" or (command.form == "container" and not any("vllm" in text for text in texts)):
+        if command.form is Form.OPTIONS or (command.form is Form.CONTAINER and not serves(command.image, texts)):
             return None
         found = tuple(self._found(word) for word in words)
-        outer = {} if command.form == "container" else self.exported
+        env = {**({} if command.image is not None else self.exported), **env}
+        if self.read is None:
+            self.read = frozenset(_READ.findall(self.source.text))
         return FoundCommand(
-            found, {**outer, **env}, open_ended=open_ended, notes=tuple(self._broken_continuation(after))
+            found,
+            env,
+            open_ended=open_ended,
+            notes=tuple(self._broken_continuation(after)),
+            scripts_own=self.read & env.keys(),
         )
 
     def _found(self, word: Word) -> FoundWord:
@@ -368,17 +418,20 @@ class _Script:
         backwards = bool(text) and word.value.to[-1] <= word.value.at[0]
         if self.depth and (backwards or stop <= start or stop - start > 6 * len(text) + 40):
             stop, own, quoting = min(max(start, stop), start + 1), False, Quoting.NONE
-        return FoundWord(text, start, stop, quoting, resolved=word.resolved, own=own)
+        resolved = word.resolved and not is_placeholder(text)
+        return FoundWord(text, start, stop, quoting, resolved=resolved, own=own)
 
     def _broken_continuation(self, node: Node) -> Iterator[Note]:
-        """``\\`` with a blank behind it ends a command, and the options on the next line become one of their own."""
+        """``\\`` with a blank behind it, a comment or an empty line ends a command, and the options on the next line
+        become one of their own."""
         _, stop = self._extent(node)
-        found = re.compile(r"[ \t]*\\?[ \t]*\r?\n[ \t]*(--?[a-zA-Z][\w-]*)").match(self.source.text, stop)
+        found = _LEFT_OVER.match(self.source.text, stop)
         if found is None:
             return
         start, end = self.source.span(found.start(1), found.end(1))
+        why = "a comment stands between" if "#" in found[0] else "the line above does not end in a backslash with "
         yield Note(
-            f"the command ends before `{found[1]}`: the line above does not end in a backslash with nothing behind it",
+            f"the command ends before `{found[1]}`: {why}{'' if '#' in found[0] else 'nothing behind it'}",
             start,
             end,
         )
@@ -392,22 +445,6 @@ class _Script:
         )
         script.exported = ChainMap({}, self.exported)
         return script.commands()
-
-
-def _carried(words: list[Word]) -> list[Word]:
-    """Without what only carries the command to where it runs: ``ssh HOST vllm serve ...``."""
-    words = [found_on_path(word) for word in words]
-    texts = [word.value.text for word in words]
-    commands = CARRIERS.get(texts[0].rpartition("/")[2])
-    if commands is None or (commands and not commands & set(texts[1:4])):
-        return words
-    for index in range(1, len(texts) - 1):
-        name, following = texts[index].rpartition("/")[2], texts[index + 1]
-        if (name == "vllm" and following == "serve") or (
-            name.startswith("python") and following == "-m" and "vllm" in "".join(texts[index + 2 : index + 3])
-        ):
-            return words[index:]
-    return words
 
 
 def shell_words(source: Mapped) -> tuple[list[FoundWord], bool]:

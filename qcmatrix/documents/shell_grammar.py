@@ -23,7 +23,7 @@ _PATIENCE = 10.0
 """Seconds of processor time for one script. A megabyte that is a script takes less than one; the grammar gets over
 mistakes in a time that grows with the square of what is one, so that a few ten kilobytes of no script take minutes."""
 _PIECE = 65_536
-_PLACEHOLDER = re.compile(r"(?<![\w<>&])<(?=[A-Za-z_])[\w./ -]{1,60}>(?![\w>&])")
+_PLACEHOLDER = re.compile(r"(?<![\w<>&])<(?=[A-Za-z_]|\d+_[A-Za-z])[\w./ -]{1,60}>(?![\w>&])")
 """``<model>``: what a reader of documentation shall fill in; the shell would take it for a redirection."""
 _TEMPLATE = re.compile(r"\{\{.*?\}\}|\{%.*?%\}")
 _PROMPT = re.compile(

@@ -13,6 +13,7 @@ from enum import StrEnum
 import msgspec
 
 from qcmatrix.errors import RequestError
+from qcmatrix.launch.image import image_like, release_of_image
 from qcmatrix.launch.launch import Span
 
 __all__ = ["Command", "Form", "locate"]
@@ -32,12 +33,15 @@ _WRAPPERS = frozenset(
         "mamba",
         "nice",
         "nohup",
+        "nsys",
         "numactl",
+        "opentelemetry-instrument",
         "pipx",
         "pixi",
         "poetry",
         "python",
         "python3",
+        "ray",
         "setsid",
         "sh",
         "srun",
@@ -53,7 +57,33 @@ _WRAPPERS = frozenset(
     )
 )
 _VERSION = re.compile(r"vllm(?:\[[^\]]*\])?(?:==|@)v?(\d[\w.+!]*)")
-_TAG = re.compile(r":v?(\d+\.\d+(?:\.\d+)*(?:\.?(?:rc|post|dev)\d+)*)")
+_NAMED = frozenset({"-u", "--user", "-g", "--group", "--from", "--with", "-n", "--name", "-p", "--prefix"})
+"""Options of wrappers behind which a user, a package or an environment may be called vllm."""
+_PROGRAMS = frozenset(
+    (
+        "ash",
+        "bash",
+        "cat",
+        "curl",
+        "dash",
+        "echo",
+        "env",
+        "ls",
+        "nvidia-smi",
+        "pip",
+        "python",
+        "python3",
+        "sh",
+        "sleep",
+        "tail",
+        "true",
+        "zsh",
+    )
+)
+"""What an image is told to run in place of its server."""
+_HELP = re.compile(r"-h|--help(?:=.*)?")
+_OMNI = "--omni"
+"""With it ``vllm serve`` is vLLM-Omni's, with options of its own: https://github.com/vllm-project/vllm-omni."""
 # Options of `docker run` that take no value; every other one does.
 _NO_VALUE = frozenset(
     (
@@ -99,14 +129,26 @@ class Command(msgspec.Struct, frozen=True):
     """The release that an image tag or ``vllm==X`` names."""
     prefix: tuple[str, ...] = ()
     """Words before the launcher that are not environment: ``sudo``, ``docker run --gpus all`` ..."""
+    image: str | None = None
+    """Of a container."""
 
 
 def locate(argv: Sequence[str]) -> Command:
     """Take ``argv`` apart.
 
     Raises:
-        RequestError: there is no server in it: it is empty, runs another ``vllm`` command, or names no image.
+        RequestError: there is no server in it: it is empty, runs another ``vllm`` command or program, asks for help,
+            or names no image.
     """
+    command = _located(argv)
+    if any(_HELP.fullmatch(word) for _, word in command.arguments):
+        raise RequestError("--help starts no server", "`vllm serve --help=all` tells the options")
+    if any(word == _OMNI for _, word in command.arguments):
+        raise RequestError("--omni starts vLLM-Omni", "that is another server, whose options are not known here")
+    return command
+
+
+def _located(argv: Sequence[str]) -> Command:
     words = list(enumerate(argv))
     if not any(word for _, word in words):
         raise RequestError("there is no command", "give one like `vllm serve MODEL --tensor-parallel-size 8`")
@@ -123,6 +165,8 @@ def locate(argv: Sequence[str]) -> Command:
             spans[assigned[1]] = Span(index, index + 1)
         elif name in _CONTAINER_TOOLS and "run" in argv[index + 1 : index + 4]:
             return _container(words[position:], env, spans, tuple(prefix))
+        elif name == "vllm" and prefix and prefix[-1] in _NAMED:
+            prefix.append(word)
         elif (start := _server(words, position)) is not None:
             form, arguments = start
             return Command(form, tuple(arguments), env, spans, _hint(prefix), tuple(prefix))
@@ -152,9 +196,11 @@ def _server(words: list[tuple[int, str]], position: int) -> tuple[Form, list[tup
         return Form.SERVE, words[1:]
     if word == "-m" and following in _MODULES:
         rest = words[position + 2 :]
-        if following.endswith("cli.main") and rest and rest[0][1] == "serve":
+        if not following.endswith("cli.main"):
+            return Form.MODULE, rest
+        if rest and rest[0][1] == "serve":
             return Form.SERVE, rest[1:]
-        return Form.MODULE, rest
+        raise RequestError(f"`{following}` without `serve` starts no server", "only `vllm serve` can be judged")
     if name == "api_server.py":
         return Form.MODULE, words[position + 1 :]
     return None
@@ -171,6 +217,9 @@ def _container(
     while position < len(words):
         index, word = words[position]
         if not word.startswith("-"):
+            if _are_options(word, words[position + 1 : position + 2]):
+                position += 1
+                continue
             break
         name, equals, value = word.partition("=")
         stop = index + 1
@@ -196,11 +245,23 @@ def _container(
     image = words[position][1]
     before = prefix + tuple(word for _, word in words[: position + 1])
     arguments = entrypoint + words[position + 1 :]
+    release = release_of_image(image)
     for offset in range(min(3, len(arguments))):
         inner = _server(arguments, offset)
         if inner is not None:
-            return Command(inner[0], tuple(inner[1]), env, spans, _hint([image]), before)
-    return Command(Form.CONTAINER, tuple(arguments), env, spans, _hint([image]), before)
+            return Command(inner[0], tuple(inner[1]), env, spans, release, before, image)
+    program = arguments[0][1].rpartition("/")[2] if arguments else ""
+    if program in _PROGRAMS or entrypoint:
+        raise RequestError(f"the container runs {program}, no server", "only `vllm serve` can be judged")
+    return Command(Form.CONTAINER, tuple(arguments), env, spans, release, before, image)
+
+
+def _are_options(word: str, following: Sequence[tuple[int, str]]) -> bool:
+    """Does an unknown variable stand where options of ``docker run`` do, with the image behind it?"""
+    unknown = re.fullmatch(r"\$\{?(\w+).*|\$\(.*|`.*", word, re.DOTALL)
+    if unknown is None or (unknown[1] and re.search(r"IMAGE|IMG|CONTAINER", unknown[1], re.IGNORECASE)):
+        return False
+    return any("vllm" in text and image_like(text) for _, text in following)
 
 
 def _docker_devices(value: str) -> str | None:
@@ -218,7 +279,8 @@ def _docker_devices(value: str) -> str | None:
 def _hint(words: Sequence[str]) -> str | None:
     """The release that ``vllm==0.11.0`` or ``vllm/vllm-openai:v0.11.0`` names."""
     for word in words:
-        found = _VERSION.search(word) or (_TAG.search(word) if "vllm" in word else None)
-        if found is not None:
-            return found[1].strip(".")
+        found = _VERSION.search(word)
+        release = found[1].strip(".") if found is not None else release_of_image(word)
+        if release is not None:
+            return release
     return None

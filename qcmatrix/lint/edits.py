@@ -244,6 +244,8 @@ class _Writer:
                 yield Edit(word.start, word.stop, f"{name}={shlex.quote(value)}")
             else:
                 first = self._own(0)
+                if "$" in value:  # in quotes it would be text, and bare it may be several words
+                    raise _CannotWriteError
                 if first.quoting not in _SHELL or self.subject.parsed.form is Form.CONTAINER:
                     raise _CannotWriteError
                 yield Edit(first.start, first.start, f"{name}={self._quoted(value, first)} ")

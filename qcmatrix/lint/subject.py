@@ -9,7 +9,7 @@ import msgspec
 
 from qcmatrix.catalogue.fleets import Fleet, parse_fleet
 from qcmatrix.catalogue.models import ResolvedCheckpoint, known_checkpoint
-from qcmatrix.catalogue.releases import Release, load_release, newest_release
+from qcmatrix.catalogue.releases import Release, environment_history, load_release, newest_release
 from qcmatrix.documents.found import FoundCommand, FoundWord
 from qcmatrix.launch.parse import parse
 from qcmatrix.launch.parsed import Parsed, Problem, ProblemKind
@@ -72,7 +72,11 @@ def subjects_of(command: FoundCommand, wishes: Wishes, required: str | None = No
     """
     command = _without_maybe_options(command, wishes.release)
     words = tuple(_as_given(word) for word in command.words)
-    env = {name: _as_given(word) for name, word in command.env.items()}
+    env = {
+        name: _as_given(word)
+        for name, word in command.env.items()
+        if name not in command.scripts_own or environment_history(name)
+    }
     told: list[str] = []
     hint = command.release_hint or parse(words, load_release(newest_release())).release_hint
     if wishes.release is not None:

@@ -24,6 +24,8 @@ INSTEAD = {
 """Variables that are gone -> what came in their place."""
 _FLAG_OF = {"VLLM_ATTENTION_BACKEND": "attention_backend", "VLLM_ALL2ALL_BACKEND": "all2all_backend"}
 _WARNS = Range("0.17.0")
+_CLOSE = 0.9
+"""Of difflib: below, what is meant would be a guess."""
 # Read by platform plugins or by the launcher's own tools, not by vllm/envs.py.
 _NOT_OURS = ("VLLM_ASCEND_", "VLLM_HPU_", "VLLM_GAUDI_", "VLLM_SPYRE_", "VLLM_NEURON_", "VLLM_CPU_", "VLLM_BENCH_")
 
@@ -73,7 +75,7 @@ def environment_variable_without_effect(deployment: Deployment) -> Verdict:
         severity = Severity.WARNING
         fix = Fix("take the variable away", drop_env=(name,))
         if not history:
-            close = difflib.get_close_matches(name, known, n=1)
+            close = difflib.get_close_matches(name, known, n=1, cutoff=_CLOSE)
             because = f"no release of vLLM from 0.10.0 on reads {name}"
             if close:
                 because += f"; did you mean {close[0]}?"

@@ -40,8 +40,9 @@ def served_model_name_hides_family(deployment: Deployment) -> Verdict:
     names = deployment.served_model_names
     if not names or any("qwen" in name.lower() and "coder" in name.lower() for name in names):
         return None
+    lacking = " and ".join(f"`{word}`" for word in ("qwen", "coder") if word not in names[0].lower())
     return Breach(
-        because=f"the served name {names[0]} lacks `qwen` or `coder`, by which Continue picks the completion template",
+        because=f"the served name {names[0]} lacks {lacking}, by which Continue picks the completion template",
         about=("served_model_name",),
         fixes=(Fix("serve the name `qwen3-coder` as well", set={"served_model_name": [*names, "qwen3-coder"]}),),
         severity=Severity.WARNING,

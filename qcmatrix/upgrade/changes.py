@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from qcmatrix.catalogue.releases import Flag, Release
+from qcmatrix.catalogue.releases import Flag, Release, flag_history
 from qcmatrix.deployment import Deployment
 from qcmatrix.launch.launch import Launch
 
@@ -27,6 +27,8 @@ class ChangeKind(StrEnum):
     DEPRECATED = "deprecated"
     DEFAULT_MOVED = "default moved"
     REDUNDANT = "now redundant"
+    WRONG_BEFORE = "wrong before"
+    """Under both releases: it is told, and not rewritten."""
     KEPT = "the same"
 
 
@@ -64,6 +66,9 @@ def option_changes(launch: Launch, before: Release, after: Release) -> Iterator[
     for dest, value in launch.options.items():
         old, new = before.flag_by_dest.get(dest), after.flag_by_dest.get(dest)
         shown = _shown(old or new, dest, value)
+        if new is None and old is not None and any(after.version in had for had in flag_history(old.names[0])):
+            yield Change(ChangeKind.KEPT, shown, "")  # the words are the same, and belong to another option now
+            continue
         if new is None:
             yield Change(ChangeKind.GONE, shown, _gone(dest, before, after))
             continue
@@ -116,8 +121,6 @@ def default_changes(before: Deployment, after: Deployment) -> Iterator[Change]:
 
 
 def _gone(dest: str, before: Release, after: Release) -> str:
-    from qcmatrix.catalogue.releases import flag_history
-
     old = before.flag_by_dest.get(dest)
     history = flag_history(old.names[0]) if old is not None else ()
     left = [had.high for had in history if had.high is not None]

@@ -123,6 +123,9 @@ def _rule_changes(before: Judged, after: Judged) -> Iterator[Change]:
     for rule, finding in new.items():
         if rule not in old and rule not in words_only:
             yield Change(ChangeKind.MEANING, rule, f"{finding.title}: {finding.because}", rule)
+    for rule in old.keys() & new.keys():
+        if new[rule].severity is Severity.ERROR:
+            yield Change(ChangeKind.WRONG_BEFORE, rule, f"{new[rule].title}: {new[rule].because}", rule)
     for rule, finding in old.items():
         if rule not in new and rule not in words_only and finding.severity is not Severity.INFO:
             yield Change(ChangeKind.MEANING, rule, f"no longer so: {finding.title}", rule)

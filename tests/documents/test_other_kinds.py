@@ -51,11 +51,23 @@ def test_dockerfiles(text: str, expected: str) -> None:
         (f'{FROM}CMD ["--model", "m"]\n', "0.33.0"),
         ('ARG T=v0.20.2\nFROM vllm/vllm-openai:${T}\nCMD ["--model", "m"]\n', "0.20.2"),
         ("FROM python:3.12\nRUN pip install vllm==0.22.1\nCMD vllm serve m\n", "0.22.1"),
+        ('FROM vllm/vllm-openai:v0.11.0 AS Base\nENV A=1\nFROM base\nCMD ["--model", "m"]\n', "0.11.0"),
+        ('FROM rocm/vllm:rocm6.4_vllm_0.10.1_2025\nCMD ["vllm", "serve", "m"]\n', "0.10.1"),
+        ('FROM nvcr.io/nvidia/vllm:25.11-py3\nCMD ["vllm", "serve", "m"]\n', None),
+        ('FROM rhaiis/vllm-cuda-rhel9:3.2.5\nCMD ["vllm", "serve", "m"]\n', None),
         ('FROM --platform=linux/amd64 vllm/vllm-openai:v0.28.0 AS a\nCMD ["--model", "m"]\n', "0.28.0"),
     ],
 )
-def test_the_release_of_a_dockerfile(text: str, hint: str) -> None:
+def test_the_release_of_a_dockerfile(text: str, hint: str | None) -> None:
     assert only("Dockerfile", text).release_hint == hint
+
+
+def test_a_stage_has_what_the_one_below_has() -> None:
+    text = 'FROM vllm/vllm-openai:v0.11.0 AS base\nENV A=1\nENTRYPOINT ["vllm", "serve"]\nFROM base\nCMD ["m"]\n'
+    found = read("Dockerfile", text).commands
+    assert [word.text for word in found[-1].words] == ["vllm", "serve", "m"]
+    assert found[-1].env["A"].text == "1"
+    assert len(read("Dockerfile", f"{text}FROM base\nFROM base AS last\n").commands) == len(found)
 
 
 @pytest.mark.parametrize(
@@ -79,6 +91,9 @@ def test_dockerfiles_without_a_server(text: str) -> None:
         ("ExecStart=-/x/vllm serve m \\\n   --a 1", "/x/vllm serve m --a 1"),
         ("ExecStart = /bin/sh -c 'exec /x/vllm serve m'", "exec /x/vllm serve m"),
         ("ExecStart=/x/vllm serve m --a %i", "/x/vllm serve m --a %i"),
+        ("ExecStart=/x/vllm serve m \\\n# why\n ; and\n   --a 1", "/x/vllm serve m --a 1"),
+        ("ExecStart=/x/vllm serve m --a $B --b x${B}", "/x/vllm serve m --a 3 --b x3"),
+        ("ExecStart=/x/vllm serve m --a ${A}%i", "/x/vllm serve m --a ${A}%i"),
     ],
 )
 def test_units(line: str, expected: str) -> None:
@@ -105,6 +120,12 @@ def test_a_unit_that_starts_no_server() -> None:
         ("```sh\nvllm serve m\n", ["vllm", "serve", "m"]),
         ("```yaml\nrun: vllm serve m\n```\n", ["vllm", "serve", "m"]),
         ("```dockerfile\nFROM a\nCMD vllm serve m\n```\n", ["vllm", "serve", "m"]),
+        ("```{code-block} bash\n:substitutions:\n\nvllm serve m\n```\n", ["vllm", "serve", "m"]),
+        (
+            '??? note "a"\n\n    ```bash\n    vllm serve m \\\n      --a 1\n    ```\n',
+            ["vllm", "serve", "m", "--a", "1"],
+        ),
+        ('=== "a"\n\n    !!! b\n\n        ```sh\n        vllm serve m\n        ```\n', ["vllm", "serve", "m"]),
     ],
 )
 @pytest.mark.parametrize("end", ["\n", "\r\n"])

@@ -49,6 +49,17 @@ def texts(script: str) -> list[str]:
         ("cat > run.sh <<'EOF'\nvllm serve m --a 1\nEOF\n", "vllm serve m --a 1"),
         ("docker run -d vllm/vllm-openai:v0.11.0 --model m", "docker run -d vllm/vllm-openai:v0.11.0 --model m"),
         ("vllm serve m # a comment --a", "vllm serve m"),
+        ("vllm serve org/mod\\\nel --a 1", "vllm serve org/model --a 1"),
+        ("vllm serve m \\\n--a 1", "vllm serve m --a 1"),
+        ("cat > run.sh <<EOF\nvllm serve m \\\\\n  --a \\$X\nEOF\n", "vllm serve m --a $X"),
+        ("cat > run.sh <<'EOF'\nvllm serve m \\\n  --a 1\nEOF\n", "vllm serve m --a 1"),
+        ("opentelemetry-instrument vllm serve m --a", "opentelemetry-instrument vllm serve m --a"),
+        ("sudo -u vllm vllm serve m --a", "sudo -u vllm vllm serve m --a"),
+        ("sudo -u vllm -E env A=1 vllm serve m", "sudo -u vllm -E env A=1 vllm serve m"),
+        ("uvx --from vllm vllm serve m", "uvx --from vllm vllm serve m"),
+        ("ray job submit -- vllm serve m", "ray job submit -- vllm serve m"),
+        ("docker run $ARGS vllm/vllm-openai:v0.11.0 --model m", "docker run $ARGS vllm/vllm-openai:v0.11.0 --model m"),
+        ("vllm serve m --a [other options]", "vllm serve m --a"),
     ],
 )  # fmt: skip
 def test_words(script: str, expected: str) -> None:
@@ -69,6 +80,18 @@ def test_words(script: str, expected: str) -> None:
         "docker pull vllm/vllm-openai:v0.11.0",
         "pkill -f 'vllm serve'",
         "git clone https://github.com/vllm-project/vllm",
+        "vllm serve --help",
+        "vllm serve --help=ModelConfig",
+        "vllm serve -h",
+        "vllm serve m --omni --stage-configs x",
+        "python -m vllm.entrypoints.cli.main bench throughput --model m",
+        "docker run --name vllm-client curlimages/curl http://x",
+        "docker run -v ~/vllm:/w python:3.12 python /w/x.py --model m",
+        "docker run --gpus all vllm/vllm-openai:v0.11.0 bash -c 'cp /x /y'",
+        "docker run --entrypoint python3 vllm/vllm-openai:v0.11.0 -m lmcache.server",
+        "docker run --entrypoint sleep vllm/vllm-openai infinity",
+        "docker run vllm/vllm-router:v1 vllm-router --port 1",
+        "docker run -d vllm/vllm-openai:v0.11.0 tail -f /dev/null",
     ],
 )
 def test_what_starts_no_server(script: str) -> None:
@@ -84,6 +107,11 @@ def test_what_starts_no_server(script: str) -> None:
         ("vllm serve <model> --a", "<model>"),
         ("vllm serve m -tp {{ tp }}", "{{ tp }}"),
         ("if x; then TP=8; else TP=4; fi\nvllm serve m -tp $TP", "$TP"),
+        ("vllm serve m --a {your model directory} --b", "{yourmodeldirectory}"),
+        ("vllm serve m --data-parallel-address YOUR_HEAD_IP", "YOUR_HEAD_IP"),
+        ("export PORT=<SERVICE_PORT>\nvllm serve m --port $PORT", "<SERVICE_PORT>"),
+        ("export RANK=<1_OR_2>\nvllm serve m --data-parallel-start-rank $RANK", "<1_OR_2>"),
+        ("""vllm serve m --speculative-config '{"method": "x", ...}'""", '{"method": "x", ...}'),
         ("for TP in 1 2; do vllm serve m -tp $TP; done", "$TP"),
     ],
 )
@@ -114,6 +142,31 @@ def test_a_blank_behind_the_backslash_ends_the_command() -> None:
     script = "vllm serve m \\ \n  --max-model-len 4096\n"
     (note,) = only(script).notes
     assert script[note.start : note.stop] == "--max-model-len"
+
+
+@pytest.mark.parametrize(
+    "between", [" # why \\\n", " \\\n  # --a 1 \\\n", " \\\n\n", " \\   # TP\n", " \\\n # one\n # two\n"]
+)
+def test_a_comment_or_an_empty_line_ends_the_command(between: str) -> None:
+    script = f"vllm serve m{between}  --max-model-len 4096\n"
+    (note,) = only(script).notes
+    assert script[note.start : note.stop] == "--max-model-len"
+
+
+def test_the_release_of_an_image_that_runs_a_shell() -> None:
+    for words in ("vllm/vllm-openai:v0.10.2 bash -c", "--entrypoint bash vllm/vllm-openai:v0.10.2 -c"):
+        command = only(f'docker run --gpus all {words} "vllm serve m --a 1"')
+        assert [word.text for word in command.words] == ["vllm", "serve", "m", "--a", "1"]
+        assert (command.release_hint, command.contained) == ("0.10.2", True)
+
+
+def test_a_variable_that_is_unset_is_none() -> None:
+    assert only("export A=1 B=2\nunset A\nvllm serve m").env.keys() == {"B"}
+
+
+def test_what_the_script_itself_reads_may_be_its_own() -> None:
+    command = only("export VLLM_LEN=4096 VLLM_USE_V1=1\nvllm serve m --max-model-len $VLLM_LEN")
+    assert command.scripts_own == {"VLLM_LEN"}
 
 
 def test_prompts_of_documentation() -> None:

@@ -170,3 +170,44 @@ def test_a_length_that_stays_is_not_written_anew() -> None:
     text = f"vllm serve {FP8} -tp 8 --enable-expert-parallel --max-model-len 1M --rope-scaling '{yarn}'\n"
     after = mend("a.sh", text, wishes(), Settings()).after
     assert " --max-model-len 1M --hf-overrides " in after
+
+
+@pytest.mark.parametrize(
+    ("words", "fixed"),
+    [
+        ("--tensor-paralel-size 8", "--tensor-parallel-size 8"),
+        ("--tensor-paralel-size=8", "--tensor-parallel-size 8"),
+        ("--enable-expert-paralel -tp 8", "-tp 8 --enable-expert-parallel"),
+        ("--max-model-length 131072 -tp 8", "-tp 8 --max-model-len 131072"),
+        ("-tp 8 --enable-reasoning", "-tp 8"),
+        ("-tp 8 --case 1", "-tp 8"),
+    ],
+)
+def test_an_unknown_flag_becomes_what_is_meant_with_its_value(words: str, fixed: str) -> None:
+    after = mend("a.sh", f"vllm serve {FP8} {words}\n", wishes(), Settings(), unsafe=True).after
+    assert after == f"vllm serve {FP8} {fixed}\n"
+
+
+@pytest.mark.parametrize(
+    "words", ["--tensor-paralel-size many", "-tp 8 --tensor-paralel-size 8", "--max-model-length $N"]
+)
+def test_an_unknown_flag_whose_value_does_not_fit_is_not_rewritten(words: str) -> None:
+    after = mend("a.sh", f"vllm serve {FP8} {words}\n", wishes(), Settings(), unsafe=True).after
+    assert after.startswith(f"vllm serve {FP8} {words}")
+
+
+def test_a_variable_of_the_script_s_own_is_none_of_vllm_s() -> None:
+    command = f"vllm serve {FP8} -tp 8 --enable-expert-parallel"
+    own = f"export VLLM_MAX_LEN=50000\n{command} --max-model-len $VLLM_MAX_LEN\n"
+    (judged,) = lint_text("a.sh", own, wishes(), Settings()).judged
+    assert "environment-variable-without-effect" not in {finding.rule for finding in judged.findings}
+    (judged,) = lint_text("a.sh", f"export VLLM_MAX_LEN=50000\n{command}\n", wishes(), Settings()).judged
+    assert "environment-variable-without-effect" in {finding.rule for finding in judged.findings}
+    read = f"export VLLM_USE_V1=0\necho $VLLM_USE_V1\n{command}\n"
+    (judged,) = lint_text("a.sh", read, wishes(), Settings()).judged
+    assert "environment-variable-without-effect" in {finding.rule for finding in judged.findings}, "vLLM's, though gone"
+
+
+def test_a_misspelt_variable_keeps_a_value_that_the_shell_fills_in() -> None:
+    text = f'export VLLM_USE_FLASHINFER_SAMPLR="$SAMPLER"\nvllm serve {FP8} -tp 8 --enable-expert-parallel\n'
+    assert mend("a.sh", text, wishes(), Settings(), unsafe=True).after == text

@@ -73,3 +73,16 @@ def test_memory_before_and_after() -> None:
     assert before.footprint is not None
     assert after.footprint is not None
     assert after.footprint.kv_gib.mid > before.footprint.kv_gib.mid  # 0.92 of the card instead of 0.90
+
+
+def test_a_flag_that_went_and_came_back_is_the_same() -> None:
+    command = f"vllm serve {FP8} -tp 8 --enable-expert-parallel --disable-log-requests"
+    assert kinds(upgraded(command, "0.10.0", "0.33.0"))["--disable-log-requests"] is ChangeKind.KEPT
+    assert kinds(upgraded(command, "0.10.0", "0.28.0"))["--disable-log-requests"] is ChangeKind.GONE
+
+
+def test_what_was_wrong_before_is_told_and_stays() -> None:
+    command = f"vllm serve {FP8} -tp 8 --enable-expert-parallel --tokenizer-pool-size 4"
+    result = upgraded(command, "0.10.0", "0.33.0")
+    assert kinds(result)["unknown-flag"] is ChangeKind.WRONG_BEFORE
+    assert result.mended.after == f"{command}\n"
