@@ -32,7 +32,9 @@ STANDARD_INPUT = "<stdin>"
 _BYTE_ORDER_MARK = "\ufeff"
 _SHEBANG = re.compile(r"#![^\n]*\b(?:ba|z|k|da)?sh\b")
 _SHELL_LANGUAGES = frozenset({"", "bash", "sh", "shell", "zsh", "console", "shell-session", "shellsession", "terminal",
-                              "text", "txt", "cmd", "bat", "none", "prompt", "commandline", "command"})  # fmt: skip
+                              "text", "txt", "none", "prompt", "commandline", "command"})  # fmt: skip
+_CONTINUED = {"bat": "^", "batch": "^", "cmd": "^", "powershell": "`", "ps1": "`", "pwsh": "`", "ps": "`"}
+"""What other shells than bash write where a line goes on."""
 _DOCKER_LANGUAGES = frozenset({"dockerfile", "docker", "containerfile"})
 _SYSTEMD_LANGUAGES = frozenset({"systemd", "ini", "service", "unit"})
 
@@ -213,7 +215,10 @@ def _read_blocks(text: str, kind: str) -> list[FoundCommand]:
             continue
         language = block.language
         inner = kind_of("", block.text.text)
-        if language in _SHELL_LANGUAGES and inner in (None, "shell"):
+        if language in _CONTINUED:
+            goes_on = re.compile(rf"{re.escape(_CONTINUED[language])}(?=[ \t]*\r?\n)")
+            found.extend(read_shell(block.text.replaced(goes_on, lambda _: "\\"), prompts=True))
+        elif language in _SHELL_LANGUAGES and inner in (None, "shell"):
             found.extend(read_shell(block.text, prompts=True))
         elif language in ("yaml", "yml") or inner == "yaml":
             found.extend(_within(block.text, "yaml"))

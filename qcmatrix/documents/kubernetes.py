@@ -44,6 +44,8 @@ def read_kubernetes(text: str, root: Node) -> list[FoundCommand]:
     for tree in _mappings(text, root):
         if "modelURL" in tree and "vllmConfig" in tree:
             found.extend(_model_spec(tree))
+        elif "args" in tree and _is_served_by_vllm(tree):
+            found.extend(_predictor(tree))
         elif _is_container(tree):
             found.extend(_container(tree))
         elif "repository" in tree and isinstance(tree.get("command"), SequenceNode):
@@ -89,6 +91,33 @@ def _container(tree: Tree) -> list[FoundCommand]:
         fill=lambda text: _filled(text, env),
     )
     return container.commands(tree.text)
+
+
+def _is_served_by_vllm(tree: Tree) -> bool:
+    form = tree.tree("modelFormat")
+    return form is not None and (form.text_of("name") or "").lower() == "vllm" and "image" not in tree
+
+
+def _predictor(tree: Tree) -> list[FoundCommand]:
+    """``spec.predictor.model`` of KServe: options for the server of a runtime that stands elsewhere; the model is what
+    ``storageUri`` names where that is Hugging Face's, https://kserve.github.io/website (2026-11-28)."""
+    arguments, more = scalar_words(tree, "args")
+    if not arguments:
+        return []
+    uri = tree.get("storageUri")
+    place = uri if isinstance(uri, ScalarNode) else tree.node
+    start, stop = place.start_mark.index, place.end_mark.index
+    named = any(re.fullmatch(r"--model(?:=.*)?", word.text) for word in arguments)
+    lead = ["vllm", "serve"]
+    model: list[FoundWord] = []
+    if not named:
+        repository = uri.value.removeprefix("hf://") if isinstance(uri, ScalarNode) else ""
+        known = isinstance(uri, ScalarNode) and uri.value.startswith("hf://") and repository != ""
+        name = repository if known else "/mnt/models"
+        model = [FoundWord(name, start, stop, Quoting.NONE, resolved=known, own=False)]
+    words = [FoundWord(text, start, stop, Quoting.NONE, own=False) for text in lead]
+    env = environment(tree, "env")
+    return [FoundCommand((*words, *model, *arguments), env=env, gpus=_gpus(tree), open_ended=more, contained=True)]
 
 
 def _image_with_command(tree: Tree) -> list[FoundCommand]:

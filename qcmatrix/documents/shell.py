@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 __all__ = ["mentions_vllm", "read_shell"]
 
-_LAUNCHES = re.compile(r"\bvllm\b|api_server")
+_LAUNCHES = re.compile(r"\bv(?:llm|LLM)\b|api_server")
 _READ = re.compile(r"\$\{?[!#]?(\w+)")
 _LEFT_OVER = re.compile(r"(?:[ \t]*(?:\\[ \t]*)?(?:#[^\n]*)?\r?\n){1,40}[ \t]*(--?[a-zA-Z][\w-]*)")
 _ESCAPED = re.compile(r"\\(?:([\\$`])|\r?\n)")

@@ -17,7 +17,8 @@ __all__ = ["carried", "filled_in", "image_in", "in_image", "is_ellipsis", "is_pl
 _ELLIPSIS = re.compile(r"\.\.\.|\u2026|\[\.\.\.\]|\{\.\.\.\}|\[[a-z ]+\]|<[a-z ]*(?:args|arguments|options|flags)>")
 """What stands in documentation for further options."""
 _PLACEHOLDER = re.compile(
-    r"[\w./:=-]*(?:<(?:[A-Za-z]|\d+_)[\w .:/|-]*>|\{\{[^{}]*\}\}|\{[A-Za-z_]+\}|\b(?:YOUR|your)[_-]\w+)[\w./:-]*"
+    r"[\w./:=-]*(?:<(?:[A-Za-z]|\d+_)[\w .:/|-]*>|\{\{[^{}]*\}\}|\{[A-Za-z_]+\}|%[A-Za-z_]\w*%"
+    r"|\b(?:YOUR|your)[_-]\w+)[\w./:-]*"
 )
 """What a reader of documentation is to write anew."""
 _SERVER_OPTION = re.compile(

@@ -120,6 +120,8 @@ def test_a_unit_that_starts_no_server() -> None:
         ("```sh\nvllm serve m\n", ["vllm", "serve", "m"]),
         ("```yaml\nrun: vllm serve m\n```\n", ["vllm", "serve", "m"]),
         ("```dockerfile\nFROM a\nCMD vllm serve m\n```\n", ["vllm", "serve", "m"]),
+        ("```bat\nvllm serve m ^\n  --a %TP%\n```\n", ["vllm", "serve", "m", "--a", "%TP%"]),
+        ("```powershell\nvllm serve m `\n  --a 1\n```\n", ["vllm", "serve", "m", "--a", "1"]),
         ("```{code-block} bash\n:substitutions:\n\nvllm serve m\n```\n", ["vllm", "serve", "m"]),
         (
             '??? note "a"\n\n    ```bash\n    vllm serve m \\\n      --a 1\n    ```\n',

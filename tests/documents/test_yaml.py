@@ -207,3 +207,22 @@ def test_any_text_is_read_or_told(text: str) -> None:
 def test_any_bytes_in_a_quoted_command_keep_their_places(data: bytes) -> None:
     text = data.decode("utf-8", "replace").replace("\0", "")
     read("compose.yaml", f'{COMPOSE}    command: "--model {text}"\n')
+
+
+def predictor(uri: str, arguments: str, form: str = "vLLM") -> str:
+    return (
+        "apiVersion: serving.kserve.io/v1beta1\nkind: InferenceService\nspec:\n  predictor:\n    model:\n"
+        f"      modelFormat: {{name: {form}}}\n      storageUri: {uri}\n      args: [{arguments}]\n"
+        '      resources: {limits: {nvidia.com/gpu: "4"}}\n'
+    )
+
+
+def test_a_predictor_of_kserve() -> None:
+    command = only("a.yaml", predictor("hf://org/name", "--max-model-len=4096"))
+    assert [word.text for word in command.words] == ["vllm", "serve", "org/name", "--max-model-len=4096"]
+    assert (command.gpus, command.words[2].resolved) == (4, True)
+    elsewhere = only("a.yaml", predictor("s3://b/x", "--max-model-len=4096"))
+    assert not elsewhere.words[2].resolved
+    named = only("a.yaml", predictor("s3://b/x", "--model=m, --tensor-parallel-size=4"))
+    assert [word.text for word in named.words] == ["vllm", "serve", "--model=m", "--tensor-parallel-size=4"]
+    assert read("a.yaml", predictor("hf://org/name", "--backend=vllm", "huggingface")).commands == ()
