@@ -14,10 +14,10 @@ from qcmatrix.launch.image import image_like, release_of_image, serves_by_itself
 
 __all__ = ["carried", "filled_in", "image_in", "in_image", "is_ellipsis", "is_placeholder", "serves"]
 
-_ELLIPSIS = re.compile(r"\.\.\.|\u2026|\[\.\.\.\]|\{\.\.\.\}|\[[a-z ]+\]|<[a-z ]*(?:args|arguments|options|flags)>")
+_ELLIPSIS = re.compile(r"\.\.\.|\u2026|\[\.\.\.\]|\[[a-z ]+\]|<[a-z ]*(?:args|arguments|options|flags)>")
 """What stands in documentation for further options."""
 _PLACEHOLDER = re.compile(
-    r"[\w./:=-]*(?:<(?:[A-Za-z]|\d+_)[\w .:/|-]*>|\{\{[^{}]*\}\}|\{[A-Za-z_]+\}|%[A-Za-z_]\w*%"
+    r"[\w./:=-]*(?:<(?:[A-Za-z]|\d+_)[\w .:/|-]*>|\{\{[^{}]*\}\}|\{(?:[A-Za-z_]+|\.\.\.)\}|%[A-Za-z_]\w*%"
     r"|\b(?:YOUR|your)[_-]\w+)[\w./:-]*"
 )
 """What a reader of documentation is to write anew."""
@@ -25,6 +25,7 @@ _SERVER_OPTION = re.compile(
     r"--(?:model|tensor-parallel-size|max-model-len|gpu-memory-utilization|served-model-name)\b"
 )
 _IN_DOCKER = ("docker", "podman", "nerdctl")
+_MORE = "arguments|args|options|flags|parameters"
 _JSON_ELLIPSIS = re.compile(r"[,{\[]\s*\.\.\.\s*[}\],]")
 
 
@@ -39,7 +40,8 @@ def is_placeholder(text: str) -> bool:
 
 
 def filled_in(words: list[Word]) -> list[Word]:
-    """``{your model directory}`` is one word that is not known, ``[other options]`` any number of them."""
+    """``{your model directory}`` is one word that is not known; ``[other options]``, and "other vLLM arguments" without
+    brackets, any number of them."""
     made: list[Word] = []
     place = 0
     while place < len(words):
@@ -50,23 +52,24 @@ def filled_in(words: list[Word]) -> list[Word]:
             continue
         first, last = words[place], words[stop]
         span = (first.span[0], max(first.span[1], last.span[1]))
-        text = Mapped.joined([word.value for word in words[place : stop + 1]])
-        made.append(Word(text, span, resolved=False, own=first.own, open_ended=text.text[:1] == "["))
+        if first.value.text.startswith("{"):
+            text = Mapped.joined([word.value for word in words[place : stop + 1]])
+            made.append(Word(text, span, resolved=False, own=first.own))
+        else:
+            made.append(Word(Mapped("", ()), (0, 0), open_ended=True))
         place = stop + 1
-    return [word for word in made if not (word.open_ended and word.value.text[:1] == "[")] + [
-        Word(Mapped("", ()), (0, 0), open_ended=True) for word in made if word.open_ended and word.value.text[:1] == "["
-    ]
+    return made
 
 
 def _closing(words: list[Word], place: int) -> int | None:
     """The word that closes what a bracket at the start of this one opens, plain words standing between."""
-    opening = re.fullmatch(r"([{\[])[A-Za-z][\w-]*", words[place].value.text)
+    opening = re.fullmatch(r"([{\[])[A-Za-z][\w-]*|other", words[place].value.text)
     if opening is None:
         return None
-    closing = {"{": "}", "[": "]"}[opening[1]]
+    closing = {"{": r"[\w./-]*\}", "[": r"[\w./-]*\]", None: _MORE}[opening[1]]
     for stop in range(place + 1, min(place + 7, len(words))):
         text = words[stop].value.text
-        if re.fullmatch(rf"[\w./-]*\{closing}", text):
+        if re.fullmatch(closing, text):
             return stop
         if not re.fullmatch(r"[\w./-]+", text):
             return None

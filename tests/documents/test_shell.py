@@ -60,6 +60,8 @@ def texts(script: str) -> list[str]:
         ("ray job submit -- vllm serve m", "ray job submit -- vllm serve m"),
         ("docker run $ARGS vllm/vllm-openai:v0.11.0 --model m", "docker run $ARGS vllm/vllm-openai:v0.11.0 --model m"),
         ("vllm serve m --a [other options]", "vllm serve m --a"),
+        ("vllm serve m --a other vLLM server arguments", "vllm serve m --a"),
+        ("vllm serve m --a other", "vllm serve m --a other"),
     ],
 )  # fmt: skip
 def test_words(script: str, expected: str) -> None:
@@ -108,6 +110,7 @@ def test_what_starts_no_server(script: str) -> None:
         ("vllm serve m -tp {{ tp }}", "{{ tp }}"),
         ("if x; then TP=8; else TP=4; fi\nvllm serve m -tp $TP", "$TP"),
         ("vllm serve m --a {your model directory} --b", "{yourmodeldirectory}"),
+        ("vllm serve m --kv-transfer-config {...} --b", "{...}"),
         ("vllm serve m --data-parallel-address YOUR_HEAD_IP", "YOUR_HEAD_IP"),
         ("export PORT=<SERVICE_PORT>\nvllm serve m --port $PORT", "<SERVICE_PORT>"),
         ("export RANK=<1_OR_2>\nvllm serve m --data-parallel-start-rank $RANK", "<1_OR_2>"),
