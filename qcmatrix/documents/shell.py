@@ -36,7 +36,11 @@ __all__ = ["mentions_vllm", "read_shell"]
 
 _LAUNCHES = re.compile(r"\bv(?:llm|LLM)\b|api_server")
 _READ = re.compile(r"\$\{?[!#]?(\w+)")
-_LEFT_OVER = re.compile(r"(?:[ \t]*(?:\\[ \t]*)?(?:#[^\n]*)?\r?\n){1,40}[ \t]*(--?[a-zA-Z][\w-]*)")
+_LEFT_OVER = re.compile(
+    # a backslash that continues nothing, and whatever comes between; or at once an option on the next line
+    r"(?:[ \t]*\\[ \t]*(?:#[^\n]*)?\r?\n(?:[ \t]*(?:\\[ \t]*)?(?:#[^\n]*)?\r?\n){0,40}"
+    r"|[ \t]*(?:#[^\n]*)?\r?\n(?:[ \t]*#[^\n]*\r?\n){0,40})[ \t]*(--?[a-zA-Z][\w-]*)"
+)
 _ESCAPED = re.compile(r"\\(?:([\\$`])|\r?\n)")
 _DEPTH = 6  # scripts within quotes within scripts
 _MOST_COMMANDS = 2_000
@@ -146,9 +150,8 @@ class _Script:
     def _written(self, node: Node) -> Mapped:
         """The text of a here-document: unless its end is quoted, a backslash escapes some characters."""
         mapped = self._mapped(node)
-        start = next((child for child in node.parent.children if child.type == "heredoc_start"), None) if (
-            node.parent is not None
-        ) else None  # fmt: skip
+        beside = node.parent.children if node.parent is not None else []
+        start = next((child for child in beside if child.type == "heredoc_start"), None)
         if start is None or self.code.text(start.start_byte, start.end_byte)[:1] in ("'", '"', "\\"):
             return mapped
         return mapped.replaced(_ESCAPED, lambda found: found[1] or "")
@@ -429,9 +432,11 @@ class _Script:
         if found is None:
             return
         start, end = self.source.span(found.start(1), found.end(1))
-        why = "a comment stands between" if "#" in found[0] else "the line above does not end in a backslash with "
+        why = "the line above does not end in a backslash with nothing behind it"
+        if "#" in found[0]:
+            why = "a comment stands between"
         yield Note(
-            f"the command ends before `{found[1]}`: {why}{'' if '#' in found[0] else 'nothing behind it'}",
+            f"the command ends before `{found[1]}`: {why}",
             start,
             end,
         )

@@ -156,6 +156,12 @@ def test_a_comment_or_an_empty_line_ends_the_command(between: str) -> None:
     assert script[note.start : note.stop] == "--max-model-len"
 
 
+def test_what_explains_options_below_a_command_is_no_part_of_it() -> None:
+    assert only("vllm serve m --a 1\n\n--a  how many\n").notes == ()
+    (note,) = only("vllm serve m --a 1\n  --b 1\n").notes
+    assert "`--b`" in note.text
+
+
 def test_the_release_of_an_image_that_runs_a_shell() -> None:
     for words in ("vllm/vllm-openai:v0.10.2 bash -c", "--entrypoint bash vllm/vllm-openai:v0.10.2 -c"):
         command = only(f'docker run --gpus all {words} "vllm serve m --a 1"')
