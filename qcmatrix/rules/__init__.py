@@ -15,6 +15,8 @@ __all__ = ["all_rules", "find_rule"]
 _MACHINERY = frozenset(
     {"cases", "configuration_keys", "declare", "judge", "old_engine", "unread_override", "yarn_fix", "wider_split"}
 )
+_OF_FILES = ("client-", "suppression-", "command-ends-early", "unknown-name")
+"""How the names of findings begin that no launch shows: ``lint/`` and ``clients/`` make them."""
 
 
 @lru_cache(maxsize=1)
@@ -46,6 +48,11 @@ def find_rule(text: str) -> Rule:
     wanted = text.strip().lower().replace("_", "-")
     if wanted in by_id:
         return by_id[wanted]
+    if wanted.startswith(_OF_FILES):
+        raise CatalogueError(
+            f"{wanted} is a finding about files, not a rule about launches",
+            "`qcmatrix check FILE` says with it why, and what to write; there is no page of it",
+        )
     near = closest(wanted, tuple(by_id))
     raise CatalogueError(
         f"no rule is called {text.strip()!r}",

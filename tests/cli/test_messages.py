@@ -46,6 +46,11 @@ def run(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess
         (("suggest",), ExitCode.USAGE, "--gpus"),
         (("sugest",), ExitCode.USAGE, "suggest"),
         (("rule", "fp8-block-cut"), ExitCode.UNKNOWN_NAME, "fp8-block-cut-by-tensor-parallel"),
+        (("rule", "client-port-differs"), ExitCode.UNKNOWN_NAME, "finding about files"),
+        (("check", "--gpus", "8xH200", "--", "vllm", "serve", "--help"), ExitCode.USAGE, "--help starts no server"),
+        (("check", "--gpus", "8xH200", "--", "docker", "run", "vllm/vllm-openai", "bash"), ExitCode.USAGE, "bash"),
+        (("client", "no-such-entry"), ExitCode.UNKNOWN_NAME, "no-such-entry"),
+        (("results", "no-such-folder", "--regressions"), ExitCode.BAD_FILE, "no-such-folder"),
         (("check", "--gpus", "8xH200"), ExitCode.USAGE, "COMMAND"),
         (
             ("check", "--gpus", "8xH200", "--", "vllm", "serve", "mistralai/Nothing-7B"),
