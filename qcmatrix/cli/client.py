@@ -29,7 +29,7 @@ def client_command(entry_id: str, path: Path, base_url: str | None, form: str, a
     """Print a Continue config.yaml for the server of ENTRY.
 
     \b
-    qcmatrix client 30b-fp8-1xh200 --base-url http://host:8000/v1 > ~/.continue/config.yaml
+    qcmatrix client 30b-fp8-256k-1xh200-0.33 > ~/.continue/config.yaml
     """
     if not path.exists():
         raise FileProblem(f"{path}: no such file", "run it in a checkout that has one, or name another with --matrix")

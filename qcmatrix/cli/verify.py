@@ -49,7 +49,7 @@ def verify_command(
     """Serve entries of the matrix and check them, or check a server that runs.
 
     \b
-    qcmatrix verify 480b-fp8-8xh200-256k
+    qcmatrix verify 480b-fp8-tp8ep-256k-8xh200
     qcmatrix verify --base-url http://host:8000/v1 --api-key-env KEY --profile tools,fim
     """
     if bool(entries) == (base_url is not None):

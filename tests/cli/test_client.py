@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from pathlib import Path
 
@@ -87,3 +88,13 @@ def matrix(tmp_path: Path, more: str) -> Path:
         'expect = { verdict = "starts" }\nsource = "https://example.org"\nread = 2026-11-28\n'
     )
     return path
+
+
+def test_entries_that_help_and_readme_name_are_there() -> None:
+    root = MATRIX.parent
+    texts = [root / "README.md", *(root / "qcmatrix" / "cli").glob("*.py")]
+    named = {
+        name for path in texts for name in re.findall(r"qcmatrix (?:verify|client) ([0-9a-z][\w.-]*)", path.read_text())
+    }
+    assert len(named) > 2
+    assert named <= {entry.id for entry in read_matrix(MATRIX).entry}
