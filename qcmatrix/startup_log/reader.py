@@ -166,6 +166,8 @@ class _Pending(msgspec.Struct):
     texts: list[str]
     during: str = ""
     where: str = ""
+    closed: bool = False
+    """A command has come behind it, which is no part of it."""
 
 
 class _Reader:
@@ -321,12 +323,19 @@ class _Reader:
         """``line`` may continue a message of the same process."""
         if not self._pending:
             return
+        command = not line.level and _COMMAND.search(line.text) is not None and 'File "' not in line.text
         for pending in self._pending:
             first = pending.line
+            pending.closed = pending.closed or command
             same = line.process == first.process and line.level == first.level
             # a terminal's wrapped line has lost the head of the one above it
             same = same or (line.number == first.number + len(pending.texts) and not (line.process or line.level))
-            if same and len(pending.texts) <= _FOLLOWING and line.number - first.number <= 4 * _FOLLOWING:
+            if (
+                same
+                and not pending.closed
+                and len(pending.texts) <= _FOLLOWING
+                and line.number - first.number <= 4 * _FOLLOWING
+            ):
                 pending.texts.append(line.text)
         self._flush(now=line.number)
 

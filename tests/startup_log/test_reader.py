@@ -226,6 +226,12 @@ def test_a_wrapped_line_that_has_lost_its_head() -> None:
     assert named(cause) == "kv-cache-too-small-for-context"
 
 
+def test_a_command_behind_a_message_is_no_part_of_it() -> None:
+    log, _ = read("ValueError: Unknown RoPE scaling type x\nvllm serve a/b \\\n  --port 1\n")
+    assert log.attempt.failed[0].text == "ValueError: Unknown RoPE scaling type x"
+    assert log.attempt.commands
+
+
 def test_a_port_that_is_taken_is_found_out_after_the_start_up_is_complete() -> None:
     text = "INFO:     Application startup complete.\nERROR:    [Errno 98] error while attempting to bind on address "
     _, cause = read(text + "('0.0.0.0', 8000): address already in use\nINFO:     Application shutdown complete.\n")
