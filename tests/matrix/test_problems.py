@@ -15,7 +15,7 @@ from qcmatrix.matrix.problems import CheckNames, problems_of
 MATRIX = read_matrix(Path(__file__).parents[2] / "matrix.toml")
 TODAY = datetime.date(2026, 12, 1)
 NAMES = CheckNames(
-    frozenset({"TC-14.crlf", "LAT-01.c1", "LAT-02.c4", "LAT-03"}),
+    frozenset({"TC-14.crlf", "LC-11", "LAT-01.c1", "LAT-02.c4", "LAT-03"}),
     frozenset({"boot", "tools", "fim", "context", "latency"}),
 )
 FAILURE = ExpectedFailure(
