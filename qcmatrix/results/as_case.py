@@ -47,7 +47,7 @@ def case_of(result: Result) -> Case | None:
     return Case(
         id=f"{entry.id}-{result.started[:10]}-{result.run[:8]}",
         model=entry.model,
-        gpu=result.host.gpus[0] if result.host.gpus else fleet.gpu.name,
+        gpu=fleet.gpu.name,
         gpu_count=fleet.count,
         vllm_version=entry.vllm,
         command=shlex.join(entry.argv),

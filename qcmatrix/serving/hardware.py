@@ -86,7 +86,7 @@ def this_machine(environ: Mapping[str, str] | None = None) -> Hardware:
     except nvml.NVMLError as error:
         return Hardware(why=f"no NVIDIA driver answers: {error}")
     try:
-        cards = tuple(_card(nvml, index) for index in range(nvml.nvmlDeviceGetCount()))
+        cards, lost = _cards(nvml)
         driver = _text(nvml.nvmlSystemGetDriverVersion())
         version = int(nvml.nvmlSystemGetCudaDriverVersion_v2())
     except nvml.NVMLError as error:
@@ -95,13 +95,28 @@ def this_machine(environ: Mapping[str, str] | None = None) -> Hardware:
         nvml.nvmlShutdown()
     cuda = f"{version // 1000}.{version % 1000 // 10}"
     if not cards:
-        return Hardware(driver=driver, cuda=cuda, why="the NVIDIA driver shows no card")
+        return Hardware(driver=driver, cuda=cuda, why="; ".join(lost) or "the NVIDIA driver shows no card")
     seen, why = _visible(cards, given)
-    return Hardware(cards=seen, driver=driver, cuda=cuda, why=why)
+    return Hardware(cards=seen, driver=driver, cuda=cuda, why="; ".join(part for part in (*lost, why) if part))
 
 
-def _card(nvml: Any, index: int) -> Card:
-    handle = nvml.nvmlDeviceGetHandleByIndex(index)
+def _cards(nvml: Any) -> tuple[tuple[Card, ...], list[str]]:
+    """Those that can be asked, numbered as CUDA does, which does not count the others; and why one cannot.
+
+    NVML counts cards that another job holds (NO_PERMISSION), and those that fell off the bus.
+    """
+    cards: list[Card] = []
+    lost: list[str] = []
+    for place in range(nvml.nvmlDeviceGetCount()):
+        try:
+            cards.append(_card(nvml, place, len(cards)))
+        except nvml.NVMLError as error:
+            lost.append(f"card {place} cannot be asked: {error}")
+    return tuple(cards), lost
+
+
+def _card(nvml: Any, place: int, index: int) -> Card:
+    handle = nvml.nvmlDeviceGetHandleByIndex(place)
     name = _text(nvml.nvmlDeviceGetName(handle))
     total = free = used = 0.0
     try:
@@ -130,8 +145,8 @@ def _card(nvml: Any, index: int) -> Card:
 def _holders(nvml: Any, handle: Any) -> tuple[Holder, ...]:
     try:
         processes = nvml.nvmlDeviceGetComputeRunningProcesses(handle)
-    except nvml.NVMLError:
-        return ()
+    except (nvml.NVMLError, getattr(nvml, "NVMLLibraryMismatchError", nvml.NVMLError)):
+        return ()  # an old driver does not tell, either
     found = []
     for process in processes:
         used = process.usedGpuMemory

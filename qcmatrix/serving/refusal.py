@@ -13,6 +13,7 @@ from qcmatrix.serving.hardware import Hardware
 from qcmatrix.serving.problems import BootFailed
 from qcmatrix.serving.server import start_server
 from qcmatrix.serving.watch import Patience
+from qcmatrix.startup_log.fingerprints import fingerprints
 from qcmatrix.startup_log.lines import clean
 
 __all__ = ["NotRefused", "Refused", "expect_refusal"]
@@ -95,6 +96,14 @@ def _judged(entry: Entry, failed: BootFailed) -> Refused:
             log=failed.log,
             seconds=failed.seconds,
         )
+    if not expected and not _is_of_that_kind(entry, failed):
+        raise NotRefused(
+            f"{entry.id} was expected to be {entry.expect.verdict}, and failed for another reason: {failed.cause}",
+            *([f"observed: {failed.words}"] if failed.words else [f"observed: {line}" for line in failed.tail[-3:]]),
+            f"its log: {failed.log}",
+            log=failed.log,
+            seconds=failed.seconds,
+        )
     words = _around(failed.log, expected) if expected else failed.words
     if expected and not words:
         raise NotRefused(
@@ -106,6 +115,17 @@ def _judged(entry: Entry, failed: BootFailed) -> Refused:
             seconds=failed.seconds,
         )
     return Refused(words=words, seconds=failed.seconds, cause=failed.cause, rule=failed.rule, log=failed.log)
+
+
+_KINDS: dict[str, tuple[str, ...]] = {"does-not-fit": ("kv_too_small", "oom"), "refused": ("config_error",)}
+
+
+def _is_of_that_kind(entry: Entry, failed: BootFailed) -> bool:
+    """Where no words are expected: is the cause what a launch of that verdict ends with? A missing library is none."""
+    if failed.rule is not None and failed.rule in entry.expect.rules:
+        return True
+    outcome = next((each.outcome for each in fingerprints() if each.id == failed.fingerprint), "unknown")
+    return outcome in _KINDS.get(entry.expect.verdict, ("config_error", "kv_too_small", "oom"))
 
 
 def _around(log: Path, expected: str) -> str:

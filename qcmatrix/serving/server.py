@@ -55,7 +55,7 @@ def start_server(
         raise CannotPlace(f"{entry.id} {why}")
     installation = installation_for(entry, vllm_python=vllm_python, any_release=any_release, progress=progress)
     limits = patience or Patience(boot=3600.0 if entry.boot_seconds is None else entry.boot_seconds)
-    if installation.kind == "image" and patience is None:
+    if installation.kind == "image":
         # Its processes are not seen from here: only the log tells that it works.
         limits = msgspec.structs.replace(limits, silence=max(limits.silence, 900.0))
     for attempt in range(1, _TRIES + 1):

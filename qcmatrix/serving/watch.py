@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -134,6 +135,13 @@ class Room:
         return f"its log cannot be written to {self._directory}: {error.strerror or error}"
 
 
+_PASSING = re.compile(
+    r"[Bb]roken ?[Pp]ipe|EOFError|Connection ?(?:reset|closed|Reset)|resource_tracker|cancelled|RPC call", re.IGNORECASE
+)
+"""Symptoms that a start may outlive."""
+_SPINNING = 5
+
+
 class StartWatch:
     """Told what is seen, it says when a start has failed although the process is there. Knows no clock of its own."""
 
@@ -160,6 +168,8 @@ class StartWatch:
     def _complaint(self, now: float, text: str) -> None:
         kinds = {match.fingerprint.kind for match in match_all(text) if match.fingerprint.tier > 1}
         if "symptom" in kinds:
+            if _PASSING.search(text):
+                return  # a download is tried again, a client has gone
             self._dead = self._dead or (now, text)
         elif "cause" in kinds:
             self._failing = self._failing or (now, text)
@@ -173,11 +183,16 @@ class StartWatch:
         patience, where = self._patience, f" while {self.stage}" if self.stage else ""
         if self._dead is not None and now - self._dead[0] > patience.dead:
             return "hangs", f"it said that it failed, and went on for {patience.dead:.0f} s: {self._dead[1][:300]}"
-        if self._failing is not None and now - max(self._failing[0], self._heard) > patience.failing:
-            return (
-                "hangs",
-                f"it told of a failure, and did nothing for {patience.failing:.0f} s: {self._failing[1][:300]}",
-            )
+        if self._failing is not None:
+            # Libraries complain of what they then do without, and a load may be silent for long: as long as there is
+            # work, more patience. Not for ever: ranks that wait for each other spin.
+            still = now - max(self._failing[0], self._heard, self._worked)
+            silent = now - max(self._failing[0], self._heard)
+            if still > patience.failing or silent > _SPINNING * patience.failing:
+                return (
+                    "hangs",
+                    f"it told of a failure, and nothing came for {silent:.0f} s: {self._failing[1][:300]}",
+                )
         if now - max(self._heard, self._worked) > patience.silence:
             return "silent", f"it did nothing for {patience.silence:.0f} s{where}: no line in its log, no work"
         if now - self._started > patience.boot:

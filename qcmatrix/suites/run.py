@@ -168,7 +168,7 @@ class EntryRun:
             subject_of(self.entry, server, self._wire), twin=self._newest_of_twin(options.results)
         )
         self._journal.hide(server.api_key)
-        self._journal.served(self._resolved())
+        self._journal.served(self._resolved(), _host(self.entry, tuple(card.sku for card in server.cards)))
         self._journal.boot(
             BootResult(
                 ok=True,
@@ -412,7 +412,8 @@ def _somebodys(entry: Entry) -> ResultEntry:
     return ResultEntry(id=entry.id, model="", fleet="", vllm="", argv=(), env={})
 
 
-def _host(entry: Entry) -> Host:
+def _host(entry: Entry, cards: Sequence[str] = ()) -> Host:
+    """This machine, with the ``cards`` that serve; before they are known, with all that it has."""
     system = f"{platform.system().lower()}-{platform.machine()}"
     if entry.fleet == CPU:
         return Host(platform=system)
@@ -420,7 +421,7 @@ def _host(entry: Entry) -> Host:
 
     machine = this_machine()
     return Host(
-        gpus=tuple(card.sku for card in machine.cards if card.sku),
+        gpus=tuple(cards) or tuple(card.sku for card in machine.cards if card.sku),
         driver=machine.driver,
         cuda=machine.cuda,
         platform=system,

@@ -357,6 +357,8 @@ def test_a_refusal_is_a_success(
         ("", "is not divisible by", "it started in"),
         ("dies", "is not divisible by", "other words"),
         ("silent", "is not divisible by", "did not"),
+        ("dies", "", "another reason"),  # out of memory is no refusal of the configuration
+        ("unknown-end", "", "another reason"),
     ],
 )
 def test_what_is_no_refusal(

@@ -74,6 +74,20 @@ def test_cards_and_versions(monkeypatch: pytest.MonkeyPatch) -> None:
     assert found.cards[0].holders == ()
 
 
+def test_a_card_that_cannot_be_asked_hides_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    library = nvml([H200, H200, H200])
+
+    def handle(index: int) -> int:
+        if index == 1:
+            raise NvmlError("GPU is lost")
+        return index
+
+    library.nvmlDeviceGetHandleByIndex = handle
+    found = machine(monkeypatch, library)
+    assert [(card.index, card.uuid) for card in found.cards] == [(0, "GPU-0aaa-bbb"), (1, "GPU-2aaa-bbb")]
+    assert found.why == "card 1 cannot be asked: GPU is lost"
+
+
 def test_without_a_library_a_driver_or_a_card(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "nvidia-ml-py" in machine(monkeypatch, None).why
     assert "Driver Not Loaded" in machine(monkeypatch, nvml([], broken=True)).why

@@ -45,6 +45,24 @@ def test_one_that_told_of_an_error_and_does_nothing() -> None:
     assert ending(watch, 91.0) == "hangs"
 
 
+def test_what_a_library_complains_of_is_borne_while_there_is_work() -> None:
+    watch = StartWatch(PATIENCE, 0.0)
+    watch.lines(1.0, [LOADING, "ERROR 11-28 02:51:51 [x.py:1] ImportError: No module named 'deep_gemm'"])
+    for second in range(2, 120):
+        watch.worked(float(second))
+    assert ending(watch, 121.0) is None
+    for second in range(121, 400):
+        watch.worked(float(second))
+    assert ending(watch, 400.0) == "hangs"  # ranks that wait for each other spin
+
+
+def test_a_connection_that_is_tried_again_is_no_end() -> None:
+    watch = StartWatch(PATIENCE, 0.0)
+    watch.lines(1.0, [LOADING, "ConnectionError(ProtocolError('Connection reset by peer')), retrying"])
+    watch.worked(60.0)
+    assert ending(watch, 61.0) is None
+
+
 def test_an_error_that_did_not_stop_it() -> None:
     watch = StartWatch(PATIENCE, 0.0)
     watch.lines(1.0, [READING, OOM])

@@ -17,7 +17,7 @@ from qcmatrix.suites.latency import autocomplete
 from qcmatrix.suites.latency.agent import long_argument
 from qcmatrix.suites.latency.client import Ask, Client, Run
 from qcmatrix.suites.latency.measure import Form, run_workload
-from qcmatrix.suites.latency.prompts import chat_counter, filled, fim_prompt, own_code
+from qcmatrix.suites.latency.prompts import _source, chat_counter, filled, fim_prompt, own_code
 from qcmatrix.suites.latency.record import Record
 from qcmatrix.suites.latency.scale import SIZE_VARIABLE, Shape, scaled_why
 from qcmatrix.suites.latency.seed_shape import against_entry
@@ -168,6 +168,10 @@ def test_code_to_complete_and_to_write() -> None:
     one, other = fim_prompt(rng, 600), fim_prompt(rng, 600)
     assert one != other
     assert one.index("<|fim_prefix|>") < one.index("<|fim_suffix|>") < one.index("<|fim_middle|>")
+    before, _, after = one.partition("<|fim_prefix|>")[2].partition("\n")[2].partition("<|fim_suffix|>")
+    after = after.removesuffix("<|fim_middle|>")
+    assert len(before + after) == 600
+    assert before + after not in _source(), "something is missing between them"
     assert 590 <= len(own_code(600)) <= 600
     assert len(own_code(200_000).encode()) > 199_000
     assert "<" not in own_code(200_000)

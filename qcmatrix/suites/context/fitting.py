@@ -44,9 +44,13 @@ def length_of(bench: Bench) -> int:
     return bench.subject.max_model_len
 
 
+_BEFORE = 4
+
+
 def patience(tokens: int) -> float:
-    """Seconds of silence to bear with a prompt of so many tokens: 500 tokens of prefill per second are slow."""
-    return 120.0 + tokens / 500
+    """Seconds of silence to bear with a prompt of so many tokens: 500 tokens of prefill per second are slow, and other
+    checks may have sent as long ones before."""
+    return 120.0 + _BEFORE * tokens / 500
 
 
 def pieces_for(bench: Bench, tokens: int, rng: random.Random, make: PieceMaker = prose_line) -> list[str]:

@@ -144,5 +144,7 @@ def _refused(bench: Bench, answer: Answer | Completion, limit: int) -> None:
 def _alive(bench: Bench) -> None:
     health = bench.wire.get("/health")
     bench.expect(health.status == 200, "a healthy server behind it", f"HTTP {health.status} of /health")
-    after = bench.complete(some_ids(bench, bench.rng)(8), stream=False, max_tokens=1)
+    # a server that reads a long prompt of another check answers when it has read it
+    wait = patience(bench.subject.max_model_len or 0)
+    after = bench.complete(some_ids(bench, bench.rng)(8), stream=False, max_tokens=1, timeout=wait)
     bench.expect(after.status == 200, "a server that serves behind it", f"HTTP {after.status}: {after.error[:200]}")

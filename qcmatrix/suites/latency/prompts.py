@@ -139,15 +139,19 @@ def fixed_length(bench: Bench, tokens: int, salt: str) -> dict[str, Any]:
     }
 
 
+_GAP = 240
+"""Characters that are missing: where nothing is, a trained model rightly says nothing, and there is nothing to time."""
+
+
 def fim_prompt(rng: random.Random, characters: int) -> str:
     """A gap in our own source: prefix, suffix, middle; two thirds of the text stand before the cursor.
 
     Its first line is random, so nothing of it lies in the prefix cache.
     """
     source = _source()
-    start = rng.randrange(0, len(source) - characters)
+    start = rng.randrange(0, len(source) - characters - _GAP)
     cursor = start + characters * 2 // 3
-    before, after = source[start:cursor], source[cursor : start + characters]
+    before, after = source[start:cursor], source[cursor + _GAP : start + characters + _GAP]
     return f"<|fim_prefix|># {uuid.UUID(int=rng.getrandbits(128)).hex}\n{before}<|fim_suffix|>{after}<|fim_middle|>"
 
 
