@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from qcmatrix.clients.emit import FimForm, continue_config
-from qcmatrix.errors import ExitCode, FileProblem, RequestError
+from qcmatrix.errors import ExitCode, RequestError
 from qcmatrix.matrix.entries import read_matrix
 from qcmatrix.matrix.served import served_by
 
@@ -31,8 +31,6 @@ def client_command(entry_id: str, path: Path, base_url: str | None, form: str, a
     \b
     qcmatrix client 30b-fp8-256k-1xh200-0.33 > ~/.continue/config.yaml
     """
-    if not path.exists():
-        raise FileProblem(f"{path}: no such file", "run it in a checkout that has one, or name another with --matrix")
     from qcmatrix.suites.items import chosen_entries
 
     entries = chosen_entries(read_matrix(path).entry, (entry_id,))

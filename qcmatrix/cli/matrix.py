@@ -14,7 +14,7 @@ import msgspec
 
 from qcmatrix.cli import text as style
 from qcmatrix.cli.options import json_option
-from qcmatrix.errors import CatalogueError, ExitCode, FileProblem, RequestError
+from qcmatrix.errors import CatalogueError, ExitCode, RequestError
 from qcmatrix.matrix.entries import CPU, Entry, read_matrix
 from qcmatrix.matrix.problems import problems_of
 from qcmatrix.matrix.validate import Judged, MatrixAnswer, judge_entry
@@ -49,8 +49,6 @@ def matrix_command(
     """
     if github and as_json:
         raise RequestError("--github and --json are two forms of one answer", "choose one")
-    if not path.exists():
-        raise FileProblem(f"{path}: no such file", "run it in a checkout that has one, or name another with --file")
     matrix = read_matrix(path)
     problems = problems_of(matrix, today=datetime.datetime.now(datetime.UTC).date())
     judged = [judge_entry(entry) for entry in _wanted(matrix.entry, ids, gpu, vllm, profile, expect)]

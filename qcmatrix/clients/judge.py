@@ -6,7 +6,7 @@ Where the server is not known, only what is wrong with any server is told.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from urllib.parse import urlsplit
 
 from qcmatrix.clients.client import Client, ClientKind, Said
@@ -23,13 +23,13 @@ _STOP_STRINGS = 4
 _CONTINUE_STOPS = 12
 """Of Continue's Qwen template with what it always appends: core/autocomplete/templating, 2026-06-18."""
 _CONTINUE_COMMON_STOPS = (3, 5)
-"""What it always appends, and all that goes with a template of the user's: now, and before it left the two empty lines
-out (getStopTokens.ts of 2024)."""
+"""What it always appends, and all that goes with a template of the user's: as of 2026-06-18, and in the older state
+that appends two empty lines as well (core/autocomplete/templating/getStopTokens.ts, commit 2ae584e8)."""
 _PLACEHOLDER_KEYS = re.compile(
     r"\$\{\{.*\}\}|\$\{?\w+\}?|<[^>]*>|sk-x+|x{3,}|EMPTY|none|dummy|your[-_].*", re.IGNORECASE
 )
 _ZED_QWEN = ("qwen2.5-coder", "qwen-coder", "qwen")
-"""Before a colon, in these letters: ``infer_prompt_format`` of https://github.com/zed-industries/zed, 2026."""
+"""Before a colon, in these letters: ``infer_prompt_format``, https://github.com/zed-industries/zed (2026-11-28)."""
 _MARKERS = ("<|fim_prefix|>", "<|fim_suffix|>", "<|fim_middle|>")
 
 
@@ -38,7 +38,7 @@ def server_of(client: Client, servers: Iterable[Judged]) -> Judged | None:
     known = [each for each in servers if each.subject.parsed.launch.model or each.subject.words]
     if client.base_url is not None:
         port = _port(client.base_url.text)
-        by_port = [each for each in known if port is not None and _server_port(each) == port]
+        by_port = [each for each in known if port is not None and each.subject.parsed.launch.port == port]
         if len(by_port) == 1:
             return by_port[0]
         known = by_port or known
@@ -88,8 +88,8 @@ def _url(client: Client, server: Judged | None) -> Iterator[FileFinding]:
         yield _finding(
             "client-http-against-https", Severity.ERROR, "plain HTTP is spoken to an HTTPS port", because, said
         )
-    if server is not None and local and port is not None and port != _server_port(server):
-        because = f"the server listens on port {_server_port(server)}, the client asks port {port}"
+    if server is not None and local and port is not None and port != server.subject.parsed.launch.port:
+        because = f"the server listens on port {server.subject.parsed.launch.port}, the client asks port {port}"
         yield _finding("client-port-differs", Severity.ERROR, "the client asks another port", because, said)
     if client.kind is not ClientKind.LLAMA_VSCODE and not _is_prediction(client) and not _has_version(url.path):
         because = f"vLLM answers below /v1, and {client.kind.value} appends to the URL as it stands: end it in /v1"
@@ -280,16 +280,7 @@ def _is_literal(text: str) -> bool:
 
 
 def _served_names(server: Judged) -> frozenset[str]:
-    launch = server.subject.parsed.launch
-    given = launch.options.get("served_model_name")
-    names: Sequence[str] = given if isinstance(given, (list, tuple)) else [given] if isinstance(given, str) else []
-    found = names or ([launch.model] if launch.model else [])
-    return frozenset(str(name) for name in found if _is_literal(str(name)))
-
-
-def _server_port(server: Judged) -> int:
-    port = server.subject.parsed.launch.options.get("port")
-    return port if isinstance(port, int) and not isinstance(port, bool) else 8000
+    return frozenset(name for name in server.subject.parsed.launch.served_names if _is_literal(name))
 
 
 def _port(url: str) -> int | None:

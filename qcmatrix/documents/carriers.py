@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from qcmatrix.launch.command import CONTAINER_TOOLS
+
 __all__ = ["CARRIERS", "TALK", "UV_RUNS", "runs_text"]
 
 TALK = frozenset({"echo", "printf", "pip", "pip3", "uv", "apt", "apt-get", "grep", "pkill", "pgrep", "kill", "which",
@@ -43,7 +45,7 @@ def runs_text(texts: Sequence[str]) -> bool:
     first = texts[0].rpartition("/")[2]
     commands = CARRIERS.get(first)
     if commands:
-        return bool(commands & set(texts[1:4])) or (first in ("docker", "podman", "nerdctl") and "run" in texts[1:4])
+        return bool(commands & set(texts[1:4])) or (first in CONTAINER_TOOLS and "run" in texts[1:4])
     if first in ("sudo", "env", "nohup", "exec", "srun", "time", "timeout", "nice", "setsid", "numactl", "command"):
         return not any(text.rpartition("/")[2] in TALK or text.startswith("python") for text in texts[1:4])
     return commands is not None or first in _SHELLS or (first not in TALK and _STARTS.search(first) is not None)

@@ -8,6 +8,7 @@ import msgspec
 from yaml.nodes import MappingNode, ScalarNode
 
 from qcmatrix.documents.containers import Container, environment, scalar_words, word_of
+from qcmatrix.documents.filling import Filling
 from qcmatrix.documents.found import FoundCommand, FoundWord
 from qcmatrix.documents.mapped import Mapped
 from qcmatrix.documents.yaml_tree import Tree
@@ -56,18 +57,8 @@ def _entrypoint_in(command: tuple[FoundWord, ...] | None) -> tuple[FoundWord, ..
 
 
 def _filled(text: Mapped) -> tuple[Mapped, bool]:
-    known = True
-
-    def value(found: re.Match[str]) -> str:
-        nonlocal known
-        if found[0] == "$$":
-            return "$"
-        if found[2] is None:
-            known = False
-            return found[0]
-        return found[2]
-
-    return text.replaced(_VARIABLE, value), known
+    filling = Filling(lambda found: "$" if found[0] == "$$" else found[2])
+    return text.replaced(_VARIABLE, filling), filling.known
 
 
 def _interpolated(word: FoundWord) -> FoundWord:

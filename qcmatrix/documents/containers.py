@@ -19,7 +19,6 @@ from qcmatrix.launch.image import release_of_image, serves_by_itself
 __all__ = ["Container", "environment", "scalar_words", "word_of"]
 
 _SHELLS = frozenset({"bash", "sh", "zsh", "dash", "ash"})
-_SERVER_OPTION = re.compile(r"--(?:tensor-parallel-size|max-model-len|gpu-memory-utilization|served-model-name)\b")
 _TEMPLATE = re.compile(r"\{\{|\$\{?[A-Za-z_]")
 
 
@@ -46,10 +45,10 @@ class Container(msgspec.Struct, frozen=True):
             block = text[script.start : script.start + 1] in ("|", ">")
             return [self._in(command if block else _in_quotes(command)) for command in read_shell(filled)]
         given = tuple(map(self._filled, given))
-        image = self.image.text if self.image is not None else ""
+        image = self.image.text if self.image is not None else None
         if self.entrypoint is None or (self.entrypoint and self.entrypoint[0].text.startswith("-")):
             # nothing but options: for the image's own entrypoint, which is the server only in vLLM's images
-            if not given or not self._serves_by_itself(image, given):
+            if not given or not serves_by_itself(image, (word.text for word in given)):
                 return []
             command = FoundCommand(tuple(self._behind_image(given)))
         else:
@@ -57,13 +56,6 @@ class Container(msgspec.Struct, frozen=True):
         if not self._starts_a_server(command):
             return []
         return [self._in(command)]
-
-    def _serves_by_itself(self, image: str, given: Sequence[FoundWord]) -> bool:
-        """Is the image's own entrypoint the server? Of one that is not known its options tell."""
-        name = image.partition("@")[0].rpartition("/")[2].partition(":")[0]
-        if "vllm" in name or (image and self.image is not None and self.image.resolved):
-            return serves_by_itself(image)
-        return any(_SERVER_OPTION.match(word.text) for word in given)
 
     def _filled(self, word: FoundWord) -> FoundWord:
         if self.fill is None or "$" not in word.text:

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 import msgspec
 
 from qcmatrix.documents.containers import Container
+from qcmatrix.documents.filling import Filling
 from qcmatrix.documents.found import FoundCommand, FoundWord, Quoting
 from qcmatrix.documents.mapped import Mapped
 from qcmatrix.documents.shell import mentions_vllm, read_shell, shell_words
@@ -22,8 +23,6 @@ _PAIR = re.compile(r"([A-Za-z_]\w*)=(\"(?:[^\"\\]|\\.)*\"|'[^']*'|(?:[^\s\\]|\\.
 _COMMENT_LINE = re.compile(r"^[ \t]*#[^\n]*\n?", re.MULTILINE)
 _STRING = re.compile(r'"(?:[^"\\]|\\.)*"')
 _VARIABLE = re.compile(r"\$\{?([A-Za-z_]\w*)(?::-([^{}]*))?\}?")
-_MOST_FILLED = 100_000
-"""Characters that one text gets from variables: ``ENV A=$A$A`` doubles what it holds."""
 _RELEASE = re.compile(r"\bvllm(?:\[[^\]]*\])?==v?(\d[\w.+!]*)")
 
 
@@ -122,20 +121,15 @@ class _Stage:
         """With the variables that the stage sets."""
         if "$" not in word.text:
             return word
-        unknown, room = False, _MOST_FILLED
 
-        def value(found: re.Match[str]) -> str:
-            nonlocal unknown, room
+        def value(found: re.Match[str]) -> str | None:
             known = self.env.get(found[1]) or self.arguments.get(found[1])
-            if known is not None and known.resolved and len(known.text) <= room:
-                room -= len(known.text)
-                return known.text
-            if found[2] is not None:
-                return found[2]
-            unknown = True
-            return found[0]
+            default: str | None = found[2]
+            return known.text if known is not None and known.resolved else default
 
-        return msgspec.structs.replace(word, text=_VARIABLE.sub(value, word.text), resolved=not unknown)
+        filling = Filling(value)
+        text = _VARIABLE.sub(filling, word.text)
+        return msgspec.structs.replace(word, text=text, resolved=filling.known)
 
     def commands(self) -> Iterator[FoundCommand]:
         """Its servers."""

@@ -12,6 +12,7 @@ import msgspec
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from qcmatrix.documents.containers import Container, environment, scalar_words, word_of
+from qcmatrix.documents.filling import Filling
 from qcmatrix.documents.found import FoundCommand, FoundWord, Quoting
 from qcmatrix.documents.mapped import Mapped
 from qcmatrix.documents.scripts import SCRIPT_KEYS, read_scripts
@@ -21,8 +22,6 @@ from qcmatrix.documents.yaml_tree import Tree
 __all__ = ["read_kubernetes"]
 
 _REFERENCE = re.compile(r"\$\$|\$\(([A-Za-z_][\w.-]*)\)")
-_MOST_FILLED = 100_000
-"""Characters that one text gets from the environment."""
 _GPU_RESOURCES = ("nvidia.com/gpu", "amd.com/gpu")
 _VALUES_FLAGS = {
     "tensorParallelSize": "--tensor-parallel-size",
@@ -132,19 +131,15 @@ def _image_with_command(tree: Tree) -> list[FoundCommand]:
 
 def _filled(text: Mapped, env: dict[str, FoundWord]) -> tuple[Mapped, bool]:
     """Kubernetes fills in ``$(NAME)`` from the container's own environment; ``$$`` is a dollar."""
-    known, room = True, _MOST_FILLED
 
-    def value(found: re.Match[str]) -> str:
-        nonlocal known, room
+    def value(found: re.Match[str]) -> str | None:
         if found[1] is None:
             return "$"
-        if found[1] in env and env[found[1]].resolved and len(env[found[1]].text) <= room:
-            room -= len(env[found[1]].text)
-            return env[found[1]].text
-        known = False
-        return found[0]
+        word = env.get(found[1])
+        return word.text if word is not None and word.resolved else None
 
-    return text.replaced(_REFERENCE, value), known
+    filling = Filling(value)
+    return text.replaced(_REFERENCE, filling), filling.known
 
 
 def _image(tree: Tree) -> FoundWord | None:

@@ -22,12 +22,12 @@ from qcmatrix.documents.shell_commands import (
     in_image,
     is_ellipsis,
     is_placeholder,
-    serves,
 )
 from qcmatrix.documents.shell_grammar import Code
 from qcmatrix.documents.shell_word import Value, Word, copied, joined, split, unescaped
 from qcmatrix.errors import RequestError
 from qcmatrix.launch.command import Form, locate
+from qcmatrix.launch.image import serves_by_itself
 
 if TYPE_CHECKING:
     from tree_sitter import Node
@@ -398,7 +398,9 @@ class _Script:
             command = locate(texts)
         except RequestError:
             return None
-        if command.form is Form.OPTIONS or (command.form is Form.CONTAINER and not serves(command.image, texts)):
+        if command.form is Form.OPTIONS or (
+            command.form is Form.CONTAINER and not serves_by_itself(command.image, texts)
+        ):
             return None
         found = tuple(self._found(word) for word in words)
         env = {**({} if command.image is not None else self.exported), **env}

@@ -10,9 +10,10 @@ from qcmatrix.documents.carriers import CARRIERS
 from qcmatrix.documents.found import FoundCommand
 from qcmatrix.documents.mapped import Mapped
 from qcmatrix.documents.shell_word import Word, found_on_path
-from qcmatrix.launch.image import image_like, release_of_image, serves_by_itself
+from qcmatrix.launch.command import CONTAINER_TOOLS
+from qcmatrix.launch.image import image_like, release_of_image
 
-__all__ = ["carried", "filled_in", "image_in", "in_image", "is_ellipsis", "is_placeholder", "serves"]
+__all__ = ["carried", "filled_in", "image_in", "in_image", "is_ellipsis", "is_placeholder"]
 
 _ELLIPSIS = re.compile(r"\.\.\.|\u2026|\[\.\.\.\]|\[[a-z ]+\]|<[a-z ]*(?:args|arguments|options|flags)>")
 """What stands in documentation for further options."""
@@ -20,11 +21,8 @@ _PLACEHOLDER = re.compile(
     r"[\w./:=-]*(?:<(?:[A-Za-z]|\d+_)[\w .:/|-]*>|\{\{[^{}]*\}\}|\{(?:[A-Za-z_]+|\.\.\.)\}|%[A-Za-z_]\w*%"
     r"|\b(?:YOUR|your)[_-]\w+)[\w./:-]*"
 )
-"""What a reader of documentation is to write anew."""
-_SERVER_OPTION = re.compile(
-    r"--(?:model|tensor-parallel-size|max-model-len|gpu-memory-utilization|served-model-name)\b"
-)
-_IN_DOCKER = ("docker", "podman", "nerdctl")
+"""What a reader of documentation is to write anew, wherever it came from: ``Code`` sees only what a command itself
+holds, and only what the grammar would trip over."""
 _MORE = "arguments|args|options|flags|parameters"
 _JSON_ELLIPSIS = re.compile(r"[,{\[]\s*\.\.\.\s*[}\],]")
 
@@ -76,17 +74,10 @@ def _closing(words: list[Word], place: int) -> int | None:
     return None
 
 
-def serves(image: str | None, texts: list[str]) -> bool:
-    """Is a container's own entrypoint the server? Where its image is a variable, its options tell."""
-    if image is None or "$" in image or "{" in image or "<" in image:
-        return any(_SERVER_OPTION.match(text) for text in texts)
-    return serves_by_itself(image)
-
-
 def image_in(texts: list[str]) -> str | None:
     """Of ``docker run ... IMAGE bash -c "..."``."""
     first = texts[0].rpartition("/")[2]
-    if first not in _IN_DOCKER and not (first == "sudo" and texts[1:2] and texts[1] in _IN_DOCKER):
+    if first not in CONTAINER_TOOLS and not (first == "sudo" and CONTAINER_TOOLS & set(texts[1:2])):
         return None
     return next((text for text in texts if "vllm" in text and " " not in text and image_like(text)), None)
 

@@ -6,6 +6,7 @@ import re
 
 import msgspec
 
+from qcmatrix.documents.filling import Filling
 from qcmatrix.documents.found import FoundCommand, FoundWord, Quoting
 from qcmatrix.documents.mapped import Mapped
 from qcmatrix.documents.shell import mentions_vllm, read_shell
@@ -58,9 +59,10 @@ def _filled(word: FoundWord, env: dict[str, FoundWord]) -> FoundWord:
     if word.resolved or "$" not in word.text:
         return word
 
-    def value(found: re.Match[str]) -> str:
+    def value(found: re.Match[str]) -> str | None:
         known = env.get(found[1] or found[2])
-        return known.text if known is not None and known.resolved and not known.text.split()[1:] else found[0]
+        return known.text if known is not None and known.resolved and not known.text.split()[1:] else None
 
-    text = _VARIABLE.sub(value, word.text)
-    return msgspec.structs.replace(word, text=text, resolved="$" not in text, own=False)
+    filling = Filling(value)
+    text = _VARIABLE.sub(filling, word.text)
+    return msgspec.structs.replace(word, text=text, resolved=filling.known and "$" not in text, own=False)

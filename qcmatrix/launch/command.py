@@ -16,11 +16,12 @@ from qcmatrix.errors import RequestError
 from qcmatrix.launch.image import image_like, release_of_image
 from qcmatrix.launch.launch import Span
 
-__all__ = ["Command", "Form", "locate"]
+__all__ = ["CONTAINER_TOOLS", "Command", "Form", "locate"]
 
 _ASSIGNMENT = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)=((?!=).*)", re.DOTALL)  # vllm==0.33.0 is none
 _MODULES = ("vllm.entrypoints.openai.api_server", "vllm.entrypoints.api_server", "vllm.entrypoints.cli.main")
-_CONTAINER_TOOLS = frozenset({"docker", "podman", "nerdctl"})
+CONTAINER_TOOLS = frozenset({"docker", "podman", "nerdctl"})
+"""Programs whose ``run`` starts a container."""
 _WRAPPERS = frozenset(
     (
         "bash",
@@ -163,7 +164,7 @@ def _located(argv: Sequence[str]) -> Command:
         if assigned is not None:
             env[assigned[1]] = assigned[2]
             spans[assigned[1]] = Span(index, index + 1)
-        elif name in _CONTAINER_TOOLS and "run" in argv[index + 1 : index + 4]:
+        elif name in CONTAINER_TOOLS and "run" in argv[index + 1 : index + 4]:
             return _container(words[position:], env, spans, tuple(prefix))
         elif name == "vllm" and prefix and prefix[-1] in _NAMED:
             prefix.append(word)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
 __all__ = ["image_like", "release_of_image", "serves_by_itself"]
 
@@ -14,6 +15,8 @@ no release of vLLM is called so."""
 _BESIDE = re.compile(
     r"router|proxy|gateway|dashboard|exporter|bench|client|operator|scheduler|cache-?server|sidecar|omni"
 )
+_SERVER_OPTION = re.compile(r"--(?:tensor-parallel-size|max-model-len|gpu-memory-utilization|served-model-name)\b")
+_UNKNOWN = re.compile(r"\$|\{\{|<")
 _IMAGE = re.compile(r"[\w.-]+(?::\d+)?(?:/[\w.-]+)+(?::[\w.-]+)?(?:@sha256:\w+)?|[\w.-]+:[\w.-]+")
 
 
@@ -26,10 +29,15 @@ def release_of_image(image: str) -> str | None:
     return found[1].strip(".") if found is not None else None
 
 
-def serves_by_itself(image: str) -> bool:
-    """Is the image's own entrypoint vLLM's server? Routers and dashboards have vllm in their names, too."""
-    name = image.partition("@")[0].rpartition("/")[2].partition(":")[0]
-    return "vllm" in (name if "vllm" in name else image) and _BESIDE.search(name) is None
+def serves_by_itself(image: str | None, arguments: Iterable[str]) -> bool:
+    """Is the image's own entrypoint vLLM's server? Routers and dashboards have vllm in their names, too.
+
+    Of an image that is not known (``None``, or a variable in its name) what it is given tells: ``arguments``.
+    """
+    name = (image or "").partition("@")[0].rpartition("/")[2].partition(":")[0]
+    if image is not None and ("vllm" in name or not _UNKNOWN.search(image)):
+        return "vllm" in image and _BESIDE.search(name) is None
+    return any(_SERVER_OPTION.match(word) for word in arguments)
 
 
 def image_like(word: str) -> bool:

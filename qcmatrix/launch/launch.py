@@ -32,3 +32,16 @@ class Launch(msgspec.Struct, frozen=True):
     options: Mapping[str, Any] = msgspec.field(default_factory=lambda: _EMPTY)
     env: Mapping[str, str] = msgspec.field(default_factory=lambda: _EMPTY)
     unknown: tuple[str, ...] = ()
+
+    @property
+    def served_names(self) -> tuple[str, ...]:
+        """What clients may ask for, the first of them in replies: ``--served-model-name``, else the model."""
+        given = self.options.get("served_model_name")
+        names = given if isinstance(given, (list, tuple)) else [given] if given else []
+        return tuple(map(str, names)) or ((self.model,) if self.model else ())
+
+    @property
+    def port(self) -> int:
+        """Where it listens; vLLM's default where the option is not given."""
+        port = self.options.get("port")
+        return port if isinstance(port, int) and not isinstance(port, bool) else 8000

@@ -10,6 +10,7 @@ from qcmatrix.assess import Assessment, Assessor, LaunchVerdict
 from qcmatrix.documents.found import Document
 from qcmatrix.errors import UserError
 from qcmatrix.fixes import Offer, offered
+from qcmatrix.launch.command import CONTAINER_TOOLS
 from qcmatrix.lint.standins import common_findings
 from qcmatrix.lint.subject import Subject, Wishes, subjects_of
 from qcmatrix.rules.declare import Breach, Fix, Severity, Unknown
@@ -190,7 +191,7 @@ def _is_contained(subject: Subject) -> bool:
         word in ("--network=host", "--net=host") or (word in ("--network", "--net") and behind == "host")
         for word, behind in zip(prefix, (*prefix[1:], ""), strict=False)
     )
-    return any(word.rpartition("/")[2] in ("docker", "podman", "nerdctl") for word in prefix) and not shares
+    return any(word.rpartition("/")[2] in CONTAINER_TOOLS for word in prefix) and not shares
 
 
 def _place(subject: Subject, finding: Finding) -> tuple[int, int]:

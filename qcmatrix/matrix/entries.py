@@ -171,8 +171,10 @@ def read_matrix(path: Path) -> Matrix:
     """``path``, with the defaults written into each entry.
 
     Raises:
-        FileProblem: not readable, not of that shape, or contradicting itself (all problems listed).
+        FileProblem: not there, not readable, not of that shape, or contradicting itself (all problems listed).
     """
+    if not path.exists():
+        raise FileProblem(f"{path}: no such file", "run it in a checkout that has one, or name another")
     matrix = read_toml(path, Matrix)
     problems = _problems(matrix)
     if problems:

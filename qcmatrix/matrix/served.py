@@ -15,9 +15,6 @@ from qcmatrix.matrix.validate import named_facts
 
 __all__ = ["Served", "served_by"]
 
-_PORT = 8000
-"""vLLM's default."""
-
 
 class Served(msgspec.Struct, frozen=True, kw_only=True):
     """A server as its clients see it."""
@@ -58,13 +55,10 @@ def served_by(entry: Entry) -> Served:
             command.argv, release=release, fleets=parse_fleet(entry.fleet), checkpoint=facts, env=command.env
         )
         context = checked.assessment.deployment.context
-    given = options.get("served_model_name")
-    names = given if isinstance(given, (list, tuple)) else [given] if given else []
     scheme = "https" if options.get("ssl_certfile") else "http"
-    port = options.get("port")
     return Served(
-        name=str(next(iter(names), parsed.launch.model)),
-        base_url=f"{scheme}://localhost:{port if isinstance(port, int) else _PORT}/v1",
+        name=next(iter(parsed.launch.served_names), ""),
+        base_url=f"{scheme}://localhost:{parsed.launch.port}/v1",
         context=context,
         tools=bool(options.get("enable_auto_tool_choice")),
         wants_key=bool(options.get("api_key")) or "VLLM_API_KEY" in command.env,

@@ -10,7 +10,7 @@ import ast
 import enum
 import types
 import typing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from qcmatrix.catalogue.releases import ValueType
@@ -99,7 +99,7 @@ class HintReader:
             made |= {"type": Converter("str"), "known": _enum_values(hints)}
         if type(None) in hints and not _has(hints, bool):
             kind: Converter = made["type"]
-            made["type"] = Converter(kind.kind, True, kind.accepts_auto, kind.text_allowed)
+            made["type"] = replace(kind, none_allowed=True)
         return made
 
     def _literal(self, hints: set[Any]) -> dict[str, Any]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import re
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -135,11 +134,8 @@ class Room:
         return f"its log cannot be written to {self._directory}: {error.strerror or error}"
 
 
-_PASSING = re.compile(
-    r"[Bb]roken ?[Pp]ipe|EOFError|Connection ?(?:reset|closed|Reset)|resource_tracker|cancelled|RPC call", re.IGNORECASE
-)
-"""Symptoms that a start may outlive."""
 _SPINNING = 5
+"""Times the patience with a failure that was told of, while processes work and say nothing: ranks that wait spin."""
 
 
 class StartWatch:
@@ -168,8 +164,6 @@ class StartWatch:
     def _complaint(self, now: float, text: str) -> None:
         kinds = {match.fingerprint.kind for match in match_all(text) if match.fingerprint.tier > 1}
         if "symptom" in kinds:
-            if _PASSING.search(text):
-                return  # a download is tried again, a client has gone
             self._dead = self._dead or (now, text)
         elif "cause" in kinds:
             self._failing = self._failing or (now, text)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import msgspec
@@ -132,17 +132,7 @@ def _from_command(line: int, text: str, release: Release) -> Arguments | None:
 
 def _within_brackets(text: str) -> str:
     """Up to the bracket that closes one before ``text``: ``arguments: [vllm serve X], ports: [8000]``."""
-    depth, quote = 1, ""
-    for position, character in enumerate(text):
-        if quote:
-            quote = "" if character == quote else quote
-        elif character in "'\"":
-            quote = character
-        else:
-            depth += (character == "[") - (character == "]")
-            if not depth:
-                return text[:position]
-    return text
+    return next((text[:place] for place, character in _top_level(text) if character == "]"), text)
 
 
 def items_of(text: str) -> tuple[dict[str, Any], tuple[str, ...]]:
@@ -174,11 +164,22 @@ def items_of(text: str) -> tuple[dict[str, Any], tuple[str, ...]]:
 def _split(text: str) -> list[str]:
     """``text`` cut at the commas of its own level, up to where that level ends; an item that breaks off is dropped."""
     items: list[str] = []
+    start = 0
+    for place, character in _top_level(text):
+        items.append(text[start:place])
+        start = place + 1
+        if character != "," or len(items) >= _MOST_ITEMS:
+            break
+    return items
+
+
+def _top_level(text: str) -> Iterator[tuple[int, str]]:
+    """Commas and closing brackets outside of quotes and of brackets that ``text`` opens itself, with their places; at
+    its end an empty character, unless it breaks off within one."""
     closing: list[str] = []
     quote = ""
-    start = 0
     position = 0
-    while position < len(text) and len(items) < _MOST_ITEMS:
+    while position < len(text):
         character = text[position]
         if quote:
             if character == "\\":
@@ -191,13 +192,8 @@ def _split(text: str) -> list[str]:
             closing.append(_OPENING[character])
         elif closing and character == closing[-1]:
             closing.pop()
-        elif not closing and character in ")}]":
-            items.append(text[start:position])
-            return items
-        elif not closing and character == ",":
-            items.append(text[start:position])
-            start = position + 1
+        elif not closing and character in ",)}]":
+            yield position, character
         position += 1
     if not quote and not closing:
-        items.append(text[start:position])
-    return items
+        yield len(text), ""

@@ -124,7 +124,7 @@ def test_stop_strings_are_limited_from_0_28_on_and_the_server_may_take_more() ->
 @pytest.mark.parametrize(
     ("own", "template", "severity"),
     [
-        ([], True, Severity.WARNING),  # three are sent; Continue of 2024 sent five
+        ([], True, Severity.WARNING),  # three are sent; an older Continue sent five
         (["a", "b"], True, Severity.ERROR),
         ([], False, Severity.ERROR),  # twelve of the template that the name chooses
     ],

@@ -104,6 +104,13 @@ def test_units(line: str, expected: str) -> None:
     assert all(word.resolved == ("%" not in word.text) for word in command.words)
 
 
+def test_a_unit_s_variables_have_bounded_room() -> None:
+    value, uses = "x" * 20_000, "${A}" * 2_000
+    command = only("a.service", f"[Service]\nEnvironment=A={value}\nExecStart=/x/vllm serve m --a {uses}\n")
+    assert len(command.words[-1].text) < 200_000
+    assert not command.words[-1].resolved
+
+
 def test_a_unit_that_starts_no_server() -> None:
     assert read("a.service", "[Unit]\nDescription=vllm serve m\n[Service]\nExecStop=/bin/kill vllm\n").commands == ()
 

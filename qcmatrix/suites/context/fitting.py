@@ -45,6 +45,7 @@ def length_of(bench: Bench) -> int:
 
 
 _BEFORE = 4
+"""Prompts of that length that may be read one after the other: checks are asked several at a time."""
 
 
 def patience(tokens: int) -> float:
