@@ -10,7 +10,8 @@ from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from qcmatrix.documents.found import FoundCommand, FoundWord, Quoting
 from qcmatrix.documents.mapped import Mapped
-from qcmatrix.documents.shell import read_shell, shell_words
+from qcmatrix.documents.shell import read_shell
+from qcmatrix.documents.shell_expansion import shell_words
 from qcmatrix.documents.yaml_tree import Tree, mapped_scalar
 from qcmatrix.errors import RequestError
 from qcmatrix.launch.command import Form, locate

@@ -12,7 +12,8 @@ from qcmatrix.documents.containers import Container
 from qcmatrix.documents.filling import Filling
 from qcmatrix.documents.found import FoundCommand, FoundWord, Quoting
 from qcmatrix.documents.mapped import Mapped
-from qcmatrix.documents.shell import mentions_vllm, read_shell, shell_words
+from qcmatrix.documents.shell import mentions_vllm, read_shell
+from qcmatrix.documents.shell_expansion import shell_words
 
 __all__ = ["read_dockerfile"]
 
