@@ -63,8 +63,9 @@ def joined(first: Word, second: Word) -> Word:
 
 
 def split(word: Word) -> Iterator[Word]:
-    """The words of an unquoted variable: quotes in its value are ordinary characters, as for the shell."""
-    for found in re.finditer(r"\S+", word.value.text):
+    """The words of an unquoted variable: quotes in its value are ordinary characters, as for the shell; a template
+    is no longer there when the shell reads it."""
+    for found in re.finditer(r"(?:\{\{[^{}]*\}\}|\S)+", word.value.text):
         part = word.value[found.start() : found.end()]
         yield Word(part, part.span(0, len(part)), resolved=word.resolved or "$" not in part.text)
 

@@ -61,6 +61,10 @@ def texts(script: str) -> list[str]:
         ("docker run $ARGS vllm/vllm-openai:v0.11.0 --model m", "docker run $ARGS vllm/vllm-openai:v0.11.0 --model m"),
         ("vllm serve m --a [other options]", "vllm serve m --a"),
         ("vllm serve m --a other vLLM server arguments", "vllm serve m --a"),
+        (
+            "IMAGE=vllm/vllm-openai:{{ tag }}\ndocker run $IMAGE --model m",
+            "docker run 'vllm/vllm-openai:{{ tag }}' --model m",
+        ),
         ("vllm serve m --a other", "vllm serve m --a other"),
     ],
 )  # fmt: skip
@@ -93,6 +97,7 @@ def test_words(script: str, expected: str) -> None:
         "docker run --entrypoint python3 vllm/vllm-openai:v0.11.0 -m lmcache.server",
         "docker run --entrypoint sleep vllm/vllm-openai infinity",
         "docker run vllm/vllm-router:v1 vllm-router --port 1",
+        "IMAGE=quay.io/ascend/vllm-ascend:{{ version }}-a3\ndocker run -it $IMAGE bash",
         "docker run -d vllm/vllm-openai:v0.11.0 tail -f /dev/null",
     ],
 )
